@@ -1,0 +1,1 @@
+//! Bytes in: fetched or built, hashed, and only then used.

@@ -1,0 +1,1 @@
+//! Bytes and secrets onto the nodes, daemons started: straight code over SSH.

@@ -1,0 +1,266 @@
+//! Lab + lock + cluster name + lab network -> plan: everything `up` does and `verify` judges by, as one value.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+use super::file::{Artifact, Installer, Lab, On, Timers};
+use super::name::{ClusterName, LabName, NodeName, PerNode};
+use super::pin::{Arch, Lock, Pin, Wanted};
+
+/// Version of `plan.json`.
+pub const PLAN_SCHEMA: u32 = 1;
+
+/// The lab network chosen for one cluster: the only thing of a plan that the host decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabNet(pub Ipv4Net);
+
+/// What is to be, whole: made before anything is touched, saved as `plan.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// [`PLAN_SCHEMA`].
+    pub schema: u32,
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// The lab it is made from.
+    pub lab: LabName,
+    /// Key of the OS image in `images.yaml`.
+    pub image: String,
+    /// How the cluster is built on the machines.
+    pub installer: Installer,
+    /// The node that holds etcd: the first one.
+    pub master: NodeName,
+    /// Every node.
+    pub nodes: PerNode<NodePlan>,
+    /// Addresses shared by all.
+    pub network: NetworkPlan,
+    /// The routing that is wanted.
+    pub bgp: BgpPlan,
+    /// Pinned files and where they go.
+    pub artifacts: Vec<Placed>,
+    /// Artifacts for which the lock has no digest: `up` refuses while there are any.
+    pub missing: Vec<Wanted>,
+    /// How long proving may take.
+    pub proof: ProofPlan,
+}
+
+/// One node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodePlan {
+    /// Place in the plan, from 0; the master is 0.
+    pub index: usize,
+    /// Its address on the lab network, which is also its BGP address and router id.
+    pub address: Ipv4Addr,
+    /// MAC of the first NIC (NAT), `52:54:…`.
+    pub nat_mac: String,
+    /// MAC of the second NIC (lab network).
+    pub lab_mac: String,
+    /// Its block of pod addresses.
+    pub block: Ipv4Net,
+    /// Processors.
+    pub cpus: u16,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+    /// Disk in MiB, as the guest sees it.
+    pub disk_mib: u64,
+    /// The peers it must have, no more and no fewer.
+    pub peers: Vec<Peer>,
+    /// The pod address of the DNS server on it, if it has one.
+    pub dns_pod: Option<Ipv4Addr>,
+}
+
+/// One expected half of a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// The other node.
+    pub node: NodeName,
+    /// Its BGP address.
+    pub address: Ipv4Addr,
+    /// Why they peer.
+    pub kind: PeerKind,
+    /// Whether this end waits for the other to call: the lower address does, as in Calico since 3.5.
+    pub passive: bool,
+}
+
+/// Why two nodes peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PeerKind {
+    /// Node-to-node mesh.
+    Mesh,
+    /// This end reflects routes for the other.
+    Client,
+    /// The other end reflects routes for this one.
+    Reflector,
+}
+
+/// Addresses shared by all nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkPlan {
+    /// The lab network.
+    pub lab: Ipv4Net,
+    /// The pool of pod addresses.
+    pub pods: Ipv4Net,
+    /// The range of service addresses.
+    pub services: Ipv4Net,
+    /// The first service address: the master's etcd (or API server) answers there.
+    pub api: Ipv4Addr,
+    /// The DNS service's address.
+    pub dns: Ipv4Addr,
+    /// The cluster's DNS domain, without a dot at its end.
+    pub domain: String,
+    /// The full name that DNS must answer with `api`, without a dot at its end.
+    pub api_name: String,
+    /// Largest packet on the lab network, in bytes of IP.
+    pub mtu: u16,
+    /// Name of the first NIC inside the nodes.
+    pub nat_device: String,
+    /// Name of the second NIC inside the nodes.
+    pub lab_device: String,
+}
+
+/// The routing that is wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BgpPlan {
+    /// The AS of every node.
+    pub asn: u32,
+    /// Whether every node peers with every other.
+    pub mesh: bool,
+    /// The nodes that reflect routes; empty with a mesh.
+    pub reflectors: Vec<NodeName>,
+    /// The timers' set.
+    pub timers: Timers,
+}
+
+/// A pinned file and what of it goes where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placed {
+    /// The bytes.
+    pub pin: Pin,
+    /// Which nodes get it.
+    pub on: On,
+    /// Members of the package, as root-relative paths; they keep their paths on the node.
+    pub files: Vec<String>,
+}
+
+/// How long proving may take, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProofPlan {
+    /// Age a session must have before it counts as stable.
+    pub stability_s: u64,
+    /// Patience of `up` and `start`.
+    pub up_s: u64,
+    /// Patience of `verify`.
+    pub verify_s: u64,
+}
+
+impl Plan {
+    /// The DNS servers: node and pod address.
+    pub fn dns_servers(&self) -> impl Iterator<Item = (&NodeName, Ipv4Addr)> {
+        self.nodes.iter().filter_map(|(name, node)| node.dns_pod.map(|address| (name, address)))
+    }
+
+    /// The master's part.
+    pub fn master_node(&self) -> &NodePlan {
+        &self.nodes[&self.master]
+    }
+}
+
+/// Make the plan. Pure and total: a [`Lab`] cannot be wrong, and what the lock lacks becomes [`Plan::missing`].
+pub fn plan(lab: &Lab, lock: &Lock, cluster: &ClusterName, net: LabNet) -> Plan {
+    let numbered: Vec<(NodeName, usize)> = lab.nodes.names.iter().cloned().zip(0..).collect();
+    let nodes = PerNode::first(numbered);
+    let address = |index: usize| super::addressing::node_address(net, index);
+    let dns_on = dns_nodes(nodes.len());
+    let parts = nodes.map(|name, &index| {
+        let block = super::addressing::block(lab.network.pods, lab.network.block, index);
+        NodePlan {
+            index,
+            address: address(index),
+            nat_mac: super::addressing::mac(net, index, 0),
+            lab_mac: super::addressing::mac(net, index, 1),
+            block,
+            cpus: lab.nodes.cpus,
+            memory_mib: lab.nodes.memory_mib,
+            disk_mib: lab.nodes.disk_mib,
+            peers: peers(lab, &nodes, name, index, address),
+            dns_pod: dns_on.contains(&index).then(|| super::addressing::dns_pod(block)),
+        }
+    });
+    let (artifacts, missing) = placed(&lab.artifacts, lock);
+    Plan {
+        schema: PLAN_SCHEMA,
+        cluster: cluster.clone(),
+        lab: lab.name.clone(),
+        image: lab.image.clone(),
+        installer: lab.installer,
+        master: lab.nodes.names[0].clone(),
+        nodes: parts,
+        network: NetworkPlan {
+            lab: net.0,
+            pods: lab.network.pods,
+            services: lab.network.services,
+            api: super::addressing::service(lab.network.services, 1),
+            dns: super::addressing::service(lab.network.services, 10),
+            domain: lab.network.domain.clone(),
+            api_name: format!("etcd.default.svc.{}", lab.network.domain),
+            mtu: lab.network.mtu,
+            nat_device: "nat0".into(),
+            lab_device: "lab0".into(),
+        },
+        bgp: BgpPlan {
+            asn: lab.bgp.asn,
+            mesh: lab.bgp.mesh,
+            reflectors: lab.bgp.reflectors.clone(),
+            timers: lab.bgp.timers,
+        },
+        artifacts,
+        missing,
+        proof: lab.proof,
+    }
+}
+
+/// DNS servers stand on two nodes, so that an answer crosses BGP; not on the master where there are enough others.
+fn dns_nodes(count: usize) -> std::ops::Range<usize> {
+    if count >= 3 { 1..3 } else { 0..count }
+}
+
+fn peers(
+    lab: &Lab,
+    nodes: &PerNode<usize>,
+    name: &NodeName,
+    index: usize,
+    address: impl Fn(usize) -> Ipv4Addr,
+) -> Vec<Peer> {
+    let reflects = |node: &NodeName| lab.bgp.reflectors.contains(node);
+    nodes
+        .iter()
+        .filter(|(other, _)| *other != name)
+        .filter_map(|(other, &at)| {
+            let kind = match (lab.bgp.mesh, reflects(name), reflects(other)) {
+                (true, _, _) | (false, true, true) => PeerKind::Mesh,
+                (false, true, false) => PeerKind::Client,
+                (false, false, true) => PeerKind::Reflector,
+                (false, false, false) => return None,
+            };
+            Some(Peer { node: other.clone(), address: address(at), kind, passive: address(index) < address(at) })
+        })
+        .collect()
+}
+
+fn placed(artifacts: &[Artifact], lock: &Lock) -> (Vec<Placed>, Vec<Wanted>) {
+    let mut found = Vec::new();
+    let mut missing = Vec::new();
+    for artifact in artifacts {
+        match lock.pin(&artifact.name, Arch::Amd64) {
+            Some(pin) => found.push(Placed { pin: pin.clone(), on: artifact.on, files: artifact.files.clone() }),
+            None => missing.push(Wanted {
+                name: artifact.name.clone(),
+                source: artifact.source.clone(),
+                why: "the lock has no digest for it".into(),
+            }),
+        }
+    }
+    (found, missing)
+}

@@ -1,0 +1,15 @@
+//! calicolab: throwaway clusters of real machines with a pinned network, proven before they are called up.
+
+pub mod artifact;
+pub mod cluster;
+pub mod cmd;
+pub mod command;
+pub mod event;
+pub mod install;
+pub mod lab;
+pub mod machine;
+pub mod node;
+pub mod proof;
+pub mod report;
+pub mod ssh;
+pub mod wait;

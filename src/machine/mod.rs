@@ -1,0 +1,256 @@
+//! Machine providers: six verbs, and nothing of SSH, downloads, Kubernetes or BGP.
+
+pub mod qemu;
+pub mod seed;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::command::CommandError;
+use crate::event::Events;
+use crate::lab::name::{ClusterName, NodeName, PerNode};
+use crate::lab::plan::Plan;
+
+/// A cluster as its provider needs it: names for labels, folders for files, ports that are leased already.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The cluster's name.
+    pub cluster: ClusterName,
+    /// What everything this cluster makes on the host is labelled with: `calicolab/<home>/<cluster>`, where
+    /// `<home>` tells this user's state directory from any other.
+    pub label: String,
+    /// The cluster's own folder; a provider's files lie in `vm/NODE/` below it.
+    pub folder: PathBuf,
+    /// A short folder of this cluster for sockets (their paths may have at most 107 bytes).
+    pub sockets: PathBuf,
+    /// Where happenings are told.
+    pub events: Events,
+}
+
+impl Place {
+    /// The folder of one node's files.
+    pub fn vm(&self, node: &NodeName) -> PathBuf {
+        self.folder.join("vm").join(node.as_str())
+    }
+}
+
+/// What the host leased to the cluster before anything was made: ports of 127.0.0.1 and the lab network's wire.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leased {
+    /// For each node the port of 127.0.0.1 that leads to its SSH.
+    pub ssh_ports: PerNode<u16>,
+    /// Multicast group and port on loopback that are the lab network's wire.
+    pub wire: SocketAddr,
+}
+
+/// The bytes of an OS image on this host, verified or built in this run.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Whole disk (raw or qcow2), never written to.
+    pub disk: PathBuf,
+    /// `raw` or `qcow2`.
+    pub format: &'static str,
+    /// Kernel and initrd beside it, where the image has them for direct boot.
+    pub boot: Option<DirectBoot>,
+    /// The image's root tree as a tar, where it was built here (what containers are made from).
+    pub tree: Option<PathBuf>,
+    /// The user that cloud-config makes or the image has.
+    pub user: String,
+}
+
+/// What a machine needs to start without a boot loader.
+#[derive(Clone, Debug)]
+pub struct DirectBoot {
+    /// The kernel.
+    pub kernel: PathBuf,
+    /// The initrd.
+    pub initrd: PathBuf,
+    /// The kernel's command line.
+    pub cmdline: String,
+}
+
+/// What a node is told at its first boot, and the read-only disk that comes with it.
+#[derive(Clone, Debug)]
+pub struct Seed {
+    /// NoCloud `meta-data`.
+    pub meta_data: String,
+    /// NoCloud `user-data`: cloud-config.
+    pub user_data: String,
+    /// The host key it will present, in OpenSSH's public form (`ssh-ed25519 AAAA…`).
+    pub host_key: String,
+    /// The artifacts as a tar, attached as a read-only disk by providers that can.
+    pub payload: Option<PathBuf>,
+}
+
+/// A machine that exists.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// How the provider calls it, for people (`pid 4711`).
+    pub handle: String,
+    /// How it is reached.
+    pub target: Target,
+    /// The file its console is written to, where there is one.
+    pub console: Option<PathBuf>,
+    /// Whether the payload of its seed is attached as a disk.
+    pub payload_attached: bool,
+}
+
+/// How a machine is reached. There is no connection without a known key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// Where its sshd answers.
+    pub addr: SocketAddr,
+    /// The user to log in as.
+    pub user: String,
+    /// The host key it must present, in OpenSSH's public form.
+    pub host_key: String,
+}
+
+/// Whether a machine runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Power {
+    /// It runs.
+    Running,
+    /// It exists and does not run.
+    Off,
+}
+
+/// Which provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// QEMU, rootless, no daemon.
+    Qemu,
+    /// systemd-nspawn containers: made for the tests, no part of the product.
+    Nspawn,
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Qemu => "qemu",
+            Self::Nspawn => "nspawn",
+        })
+    }
+}
+
+/// Something the host is missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lack {
+    /// Stable id (`qemu.missing`).
+    pub id: String,
+    /// What is missing.
+    pub what: String,
+    /// What to do about it: a command where there is one.
+    pub remedy: String,
+    /// Whether the lab could still run without it.
+    pub bearable: bool,
+}
+
+/// What is on the host after a provider failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Nothing of ours.
+    Nothing,
+    /// These machines or files.
+    These(Vec<String>),
+}
+
+/// Why machines could not be made, found, started, stopped or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum ProviderError {
+    /// A machine died.
+    #[error("{node} did not come up: {how}{}", tail(last_words))]
+    Died {
+        /// The node.
+        node: NodeName,
+        /// How its process ended.
+        how: String,
+        /// The last lines it wrote.
+        last_words: String,
+    },
+    /// A program of the host failed.
+    #[error("{doing} failed")]
+    Command {
+        /// What was being done.
+        doing: String,
+        /// The program's failure.
+        source: CommandError,
+    },
+    /// A file or a process of the host failed us.
+    #[error("{doing} failed")]
+    Io {
+        /// What was being done, with the path.
+        doing: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A machine could not be spoken to by the provider's own way.
+    #[error("{node}: {what}")]
+    Control {
+        /// The node.
+        node: NodeName,
+        /// What went wrong.
+        what: String,
+    },
+    /// Several things failed while tearing down; all were tried.
+    #[error("{}", list(.0))]
+    Several(Vec<ProviderError>),
+}
+
+fn tail(last_words: &str) -> String {
+    if last_words.trim().is_empty() { String::new() } else { format!("; its last words:\n{}", last_words.trim_end()) }
+}
+
+fn list(errors: &[ProviderError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Makes and removes machines. Every verb is safe to repeat.
+#[async_trait]
+pub trait Provider: Send + Sync {
+    /// Which one this is.
+    fn kind(&self) -> Kind;
+
+    /// One line on how machines will run here and why (`software emulation: /dev/kvm opens, guests hang`).
+    async fn describe(&self) -> String;
+
+    /// What the host is missing for this plan, each with its remedy; changes nothing.
+    async fn lacks(&self, plan: &Plan) -> Vec<Lack>;
+
+    /// Start what is not running, all at once, making what is not there; tells of each machine as it comes to
+    /// exist. Returns when every machine's process runs; none need be ready.
+    async fn boot(
+        &self,
+        place: &Place,
+        plan: &Plan,
+        leased: &Leased,
+        image: &Image,
+        seeds: &PerNode<Seed>,
+        found: &mut (dyn FnMut(&NodeName, &Machine) + Send),
+    ) -> Result<PerNode<Machine>, ProviderError>;
+
+    /// What exists on this host under the cluster's label, by label and not by memory.
+    async fn machines(&self, place: &Place) -> Result<Vec<(NodeName, Power)>, ProviderError>;
+
+    /// A reason for which `node` will never become ready, if there is one by now (its process ended).
+    async fn obituary(&self, place: &Place, node: &NodeName) -> Option<String>;
+
+    /// End machines that were asked to power off and did not: asks by the provider's own way, then ends them.
+    async fn stop(&self, place: &Place) -> Result<(), ProviderError>;
+
+    /// Remove everything under the cluster's label; `Ok` when there is nothing; gathers every error.
+    async fn destroy(&self, place: &Place) -> Result<(), ProviderError>;
+}
+
+/// The console's last `lines` lines, for errors; empty if there is no console.
+pub fn console_tail(console: Option<&Path>, lines: usize) -> String {
+    let Some(text) = console.and_then(|path| std::fs::read(path).ok()) else { return String::new() };
+    let text = String::from_utf8_lossy(&text);
+    let all: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}

@@ -1,0 +1,1 @@
+//! QEMU without root or daemon.

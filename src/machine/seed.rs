@@ -1,0 +1,1 @@
+//! The NoCloud seed disk, made without host tools.

@@ -1,0 +1,1 @@
+//! The async handle on a node: run, put.

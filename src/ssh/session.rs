@@ -1,0 +1,1 @@
+//! The thread that owns one ssh2 session.
