@@ -1,6 +1,7 @@
 //! calicolab: throwaway clusters of real machines with a pinned network, proven before they are called up.
 
 pub mod artifact;
+pub mod cli;
 pub mod cluster;
 pub mod cmd;
 pub mod command;

@@ -1,0 +1,302 @@
+//! The command line: clap types; nothing that decides.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0 done and proven      1 unexpected           2 usage
+  10 lab or lock invalid 11 conflict            12 no such lab, cluster, node or check
+  21 up, not proven      22 could not be asked  30 host not fit
+  40 download            41 digest mismatch     42 missing while offline
+  50 provider            60 boot or SSH         61 host key mismatch
+  70 install             80 cleanup incomplete  130 interrupted
+
+Every flag has an environment variable by rule: CALICOLAB_<VERB>_<FLAG>; for all verbs
+CALICOLAB_HOME, CALICOLAB_CLUSTER, CALICOLAB_LABS and CALICOLAB_OFFLINE.";
+
+/// Throwaway clusters of real machines with a pinned network, proven before they are called up.
+#[derive(Debug, Parser)]
+#[command(name = "calicolab", version, max_term_width = 100, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// What holds for every verb.
+    #[command(flatten)]
+    pub global: Global,
+    /// The verb.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What holds for every verb.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Labs and templates of your own instead of those in the binary (see `labs export`)
+    #[arg(long, global = true, env = "CALICOLAB_LABS", value_name = "DIR")]
+    pub labs: Option<PathBuf>,
+    /// Open no connection but to this host and our machines
+    #[arg(long, global = true, env = "CALICOLAB_OFFLINE")]
+    pub offline: bool,
+    /// Tell happenings as one JSON object a line on standard output, and nothing else there
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// Which cluster a verb is about.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// The cluster; not needed while there is only one
+    #[arg(short, long, env = "CALICOLAB_CLUSTER", value_name = "NAME")]
+    pub name: Option<String>,
+}
+
+/// How data is written to standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// The form of the answer.
+#[derive(Debug, Args)]
+pub struct Form {
+    /// Form of the answer
+    #[arg(short, long, default_value = "table", value_name = "FORM")]
+    pub output: Format,
+}
+
+/// What a lab is asked to be, beside its file.
+#[derive(Debug, Args)]
+pub struct Wish {
+    /// How many nodes, 2 to 9
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=9))]
+    pub nodes: Option<u8>,
+    /// Another value for a key of lab.yaml (`bgp.mesh=off`); lists are separated by commas
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+}
+
+/// What to do with the machines of a lab that did not come up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnFailure {
+    /// Leave them to be looked at.
+    Keep,
+    /// Remove everything, as `down` does.
+    Down,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "the flattened groups are documented at their types, and a comment here would become help text"
+)]
+pub enum Verb {
+    /// Bring a lab up, or on, and prove it
+    Up {
+        /// The lab
+        #[arg(default_value = "primer", env = "CALICOLAB_UP_LAB")]
+        lab: String,
+        /// The cluster; the lab's name if left out
+        #[arg(short, long, env = "CALICOLAB_CLUSTER", value_name = "NAME")]
+        name: Option<String>,
+        #[command(flatten)]
+        wish: Wish,
+        /// Where the machines run: auto, qemu
+        #[arg(long, default_value = "auto", env = "CALICOLAB_UP_PROVIDER")]
+        provider: String,
+        /// Show the plan and end
+        #[arg(long)]
+        dry_run: bool,
+        /// Remove what is there under this name first
+        #[arg(long)]
+        recreate: bool,
+        /// What to do with machines that did not come up
+        #[arg(long, default_value = "keep", env = "CALICOLAB_UP_ON_FAILURE")]
+        on_failure: OnFailure,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Remove a cluster and everything of it; fine to repeat
+    Down {
+        /// The cluster
+        #[arg(env = "CALICOLAB_CLUSTER", conflicts_with = "all")]
+        name: Option<String>,
+        /// All clusters of this user
+        #[arg(long)]
+        all: bool,
+    },
+    /// Power the machines off, keeping their disks
+    Stop {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Power the machines on again, and prove the cluster again
+    Start {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Take the proof again, whole or in part
+    Verify {
+        /// Checks to take, by id or the beginning of one; all if left out
+        checks: Vec<String>,
+        #[command(flatten)]
+        which: Which,
+        /// List the checks and end
+        #[arg(long)]
+        list: bool,
+        /// Show only what fails
+        #[arg(long)]
+        only_failures: bool,
+        /// One round, no waiting
+        #[arg(long)]
+        no_wait: bool,
+        /// How long to wait for all to pass, in seconds
+        #[arg(long, value_name = "SECONDS", env = "CALICOLAB_VERIFY_TIMEOUT")]
+        timeout: Option<u64>,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// List the clusters
+    Ls {
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Show one cluster: phase, nodes, last proof, files
+    Status {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Log in to a node, or run words there as ssh(1) does
+    Ssh {
+        #[command(flatten)]
+        which: Which,
+        /// The node
+        node: String,
+        /// Words for the node's login shell, after `--`
+        #[arg(last = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
+    /// Print an ssh_config for the nodes
+    SshConfig {
+        /// One node only
+        node: Option<String>,
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Copy files to or from nodes (`NODE:PATH`), as scp does
+    Cp {
+        #[command(flatten)]
+        which: Which,
+        /// Sources, then the target
+        #[arg(required = true, num_args = 2..)]
+        paths: Vec<String>,
+        /// Folders with all that is in them
+        #[arg(short, long)]
+        recursive: bool,
+    },
+    /// Show what was logged: our own log, a node's console, or a node's journal
+    Logs {
+        /// The node; our own log if left out
+        node: Option<String>,
+        #[command(flatten)]
+        which: Which,
+        /// The node's console instead of its journal
+        #[arg(long, requires = "node")]
+        console: bool,
+        /// One unit of the node's journal
+        #[arg(short, long, requires = "node", conflicts_with = "console")]
+        unit: Option<String>,
+        /// Only this many last lines
+        #[arg(long, default_value_t = 200, value_name = "LINES")]
+        tail: u32,
+    },
+    /// Show what `up` would do; touches nothing
+    Plan {
+        /// The lab
+        #[arg(default_value = "primer", env = "CALICOLAB_PLAN_LAB")]
+        lab: String,
+        /// The cluster; the lab's name if left out
+        #[arg(short, long, env = "CALICOLAB_CLUSTER", value_name = "NAME")]
+        name: Option<String>,
+        #[command(flatten)]
+        wish: Wish,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Write a lab's lock: versions and digests of all it uses
+    Lock {
+        /// The lab
+        #[arg(default_value = "primer")]
+        lab: String,
+        /// Only Debian packages
+        #[arg(long)]
+        apt_only: bool,
+        /// Only if the archive no longer has what is locked
+        #[arg(long)]
+        if_gone: bool,
+        /// Show what would change and write nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// The labs: list, show, check, carry out of the binary
+    Labs {
+        #[command(subcommand)]
+        verb: Option<LabsVerb>,
+    },
+    /// Say whether this host is fit, and what to do where it is not
+    Doctor {
+        /// The lab to judge it for
+        #[arg(default_value = "primer")]
+        lab: String,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Print a completion script for a shell
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What one can do with labs.
+#[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "the flattened group is documented at its type")]
+pub enum LabsVerb {
+    /// Print a lab's files
+    Show {
+        /// The lab
+        lab: String,
+    },
+    /// Begin a lab of your own in a folder of labs
+    New {
+        /// Its name
+        name: String,
+        /// The folder to hand to `--labs`
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+    },
+    /// Read a lab and tell every problem
+    Check {
+        /// A lab's name, or the path of a lab.yaml
+        lab: String,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Print the JSON Schema of lab.yaml
+    Schema,
+    /// Write all labs and templates to a folder for editing
+    Export {
+        /// The folder
+        folder: PathBuf,
+        /// Overwrite files that differ
+        #[arg(long)]
+        force: bool,
+    },
+}
