@@ -5,6 +5,7 @@ pub mod cli;
 pub mod cluster;
 pub mod cmd;
 pub mod command;
+pub mod durable;
 pub mod event;
 pub mod install;
 pub mod lab;

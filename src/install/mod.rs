@@ -1,1 +1,3 @@
 //! Bytes and secrets onto the nodes, daemons started: straight code over SSH.
+
+pub mod pki;
