@@ -1,0 +1,57 @@
+# Two commands are enough on a fresh Debian machine: `make up` and `make test`.
+# Each installs what it needs and says what it does.
+
+CARGO   ?= cargo
+LAB     ?= primer
+PREFIX  ?= $(HOME)/.local
+BINARY  := target/release/calicolab
+FLAGS   ?=
+
+.PHONY: help setup build up down test e2e soak bench lint install
+
+help:
+	@echo 'make up       build calicolab and bring the lab "$(LAB)" up, proven (LAB=… for another, FLAGS=… for flags)'
+	@echo 'make test     run the tests: real sshd, BIRD, etcd and containers, no virtual machine'
+	@echo 'make e2e      run the story of `up` in real virtual machines'
+	@echo 'make soak     kill `up` at every happening and see that `down` leaves nothing'
+	@echo 'make bench    measure `up` against a hand-written script, and the start of the binary'
+	@echo 'make setup    install what building and the machines need (all targets above do this first)'
+	@echo 'make lint     formatting and clippy'
+	@echo 'make install  copy the binary to $(PREFIX)/bin'
+
+setup:
+	@scripts/setup.sh
+
+build: setup
+	$(CARGO) build --release --locked
+
+# The lock is brought up to date first where the archive has dropped a locked revision; else nothing changes.
+up: build
+	$(BINARY) lock $(LAB) --apt-only --if-gone
+	$(BINARY) up $(LAB) $(FLAGS)
+
+down: build
+	$(BINARY) down --all
+
+test: setup
+	@scripts/test-programs.sh
+	$(CARGO) test --locked --lib --bins --test it -- $(FLAGS)
+
+e2e: build
+	@scripts/test-programs.sh
+	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=scripts/as-user.sh \
+		$(CARGO) test --release --locked --test machines -- --test-threads=1 --nocapture $(FLAGS)
+
+soak: setup
+	@scripts/test-programs.sh
+	CALICOLAB_SOAK=all $(CARGO) test --locked --test it crash -- --test-threads=1 --nocapture
+
+bench: build
+	scripts/as-user.sh benches/bench.sh
+
+lint: setup
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+
+install: build
+	install -Dm755 $(BINARY) $(PREFIX)/bin/calicolab

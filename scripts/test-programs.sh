@@ -1,0 +1,35 @@
+#!/bin/sh
+# Unpacks the programs that only the tests need under target/programs: real daemons, none of them installed, none
+# started. Done once; again when the list changes.
+set -eu
+cd "$(dirname "$0")/.."
+
+# Two versions of BIRD (they share paths, so each has a folder of its own), an sshd with the library that few hosts
+# have, and systemd-nspawn with systemd's own library.
+bird1='bird'
+bird2='bird2'
+tools='openssh-server openssh-sftp-server libwrap0 systemd-container libsystemd-shared libreadline8 libtinfo6
+	busybox-static dnsmasq-base libnetfilter-conntrack3 libnfnetlink0 libdbus-1-3 libidn2-0 libnettle8 libhogweed6 libgmp10 libunistring2 nftables'
+
+into=target/programs
+list="$bird1 / $bird2 / $tools"
+[ "$(cat "$into/list" 2>/dev/null)" = "$list" ] && exit 0
+
+echo "test-programs: unpacking under $into: $bird1 $bird2 $tools" | tr -s '\n\t' ' ' && echo
+rm -rf "$into"
+mkdir -p "$into/debs" "$into/bird1" "$into/bird2" "$into/root"
+root=
+[ "$(id -u)" = 0 ] || root=sudo
+[ -n "$(find /var/lib/apt/lists -name '*Packages*' -print -quit 2>/dev/null)" ] || $root apt-get update -qq
+
+# apt drops its rights to a user that cannot write here; nothing is run from these packages, so it need not.
+# shellcheck disable=SC2086 # lists of words
+(cd "$into/debs" && apt-get -o APT::Sandbox::User=root download -qq $bird1 $bird2 $tools >/dev/null)
+for package in "$into"/debs/*.deb; do
+	case ${package##*/} in
+	bird_*) dpkg-deb -x "$package" "$into/bird1" ;;
+	bird2_*) dpkg-deb -x "$package" "$into/bird2" ;;
+	*) dpkg-deb -x "$package" "$into/root" ;;
+	esac
+done
+printf '%s' "$list" >"$into/list"
