@@ -7,6 +7,10 @@ mod host;
 mod node;
 pub mod process;
 pub mod qmp;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
