@@ -1,0 +1,56 @@
+//! Which provider is used, and why.
+
+use super::{Kind, Provider};
+use crate::lab::plan::Plan;
+
+/// A provider and the reason it was taken.
+pub struct Choice<'a> {
+    /// The one to use.
+    pub provider: &'a dyn Provider,
+    /// One line for people.
+    pub why: String,
+}
+
+/// Why none was taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChooseError {
+    /// The one that was named is not among those given.
+    #[error("there is no provider {wanted} here; there is {}", list(known))]
+    Unknown {
+        /// What was named.
+        wanted: Kind,
+        /// What could be named.
+        known: Vec<Kind>,
+    },
+    /// None was given.
+    #[error("there is no provider here")]
+    None,
+}
+
+fn list(kinds: &[Kind]) -> String {
+    kinds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Take the provider that was named, or, where none was, the first that lacks nothing it needs for this plan. If all
+/// lack something, the first is taken: what it lacks is told when it is asked.
+pub async fn choose<'a>(
+    given: &[&'a dyn Provider],
+    named: Option<Kind>,
+    plan: &Plan,
+) -> Result<Choice<'a>, ChooseError> {
+    if let Some(wanted) = named {
+        let unknown = || ChooseError::Unknown { wanted, known: given.iter().map(|one| one.kind()).collect() };
+        let provider = *given.iter().find(|one| one.kind() == wanted).ok_or_else(unknown)?;
+        return Ok(Choice { provider, why: format!("{wanted}, as asked: {}", provider.describe().await) });
+    }
+    let mut passed = String::new();
+    for &provider in given {
+        let Some(lack) = provider.lacks(plan).await.into_iter().find(|lack| !lack.bearable) else {
+            let why = format!("{}, chosen by itself: {}{passed}", provider.kind(), provider.describe().await);
+            return Ok(Choice { provider, why });
+        };
+        passed = format!("{passed}; not {}: {}", provider.kind(), lack.what);
+    }
+    let provider = *given.first().ok_or(ChooseError::None)?;
+    Ok(Choice { provider, why: format!("{}, though nothing fits this host{passed}", provider.kind()) })
+}
