@@ -148,6 +148,9 @@ pub enum FetchError {
     },
 }
 
+/// Why writing our own plain data as JSON cannot fail.
+pub(super) const CANNOT_SERIALISE: &str = "plain data can be written";
+
 /// A package whose pinned version left the archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gone {

@@ -120,7 +120,7 @@ pub(super) fn free_bytes(path: &Path) -> u64 {
 }
 
 /// Write a file whole or not at all.
-pub(super) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(crate) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     let part = path.with_extension(format!("{}.part", std::process::id()));
     let written = File::create(&part).and_then(|mut file| file.write_all(content)).and_then(|()| settle(&part, path));
     if written.is_err() {

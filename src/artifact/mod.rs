@@ -12,3 +12,4 @@ pub mod payload;
 pub mod store;
 
 pub use error::FetchError;
+pub(crate) use files::write_whole;

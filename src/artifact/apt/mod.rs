@@ -268,7 +268,7 @@ fn downloaded(folder: &Path, pin: &Pin) -> Option<PathBuf> {
 }
 
 /// The archive's places for `suite` as a sources file of ours.
-fn sources_file(suite: &str, places: &[Place]) -> String {
+pub(super) fn sources_file(suite: &str, places: &[Place]) -> String {
     let stanzas = places.iter().map(|place| {
         format!(
             "Types: deb\nURIs: {}\nSuites: {}\nComponents: main\nArchitectures: {ARCH}\nTargets: Packages\nSigned-By: {}\n",
@@ -281,10 +281,20 @@ fn sources_file(suite: &str, places: &[Place]) -> String {
 }
 
 /// The processor of the nodes, whatever the host's is.
-const ARCH: &str = "amd64";
+pub(super) const ARCH: &str = "amd64";
 
 /// The architecture's pin value.
 pub const NODE_ARCH: Arch = Arch::Amd64;
+
+/// The host's own settings of how archives are reached (proxies, checks of dates), as lines of a configuration: what
+/// a program needs that brings its own configuration.
+pub(super) async fn transport() -> Result<Vec<String>, FetchError> {
+    let argv = Argv::new("apt-config").args(["dump", "--no-empty", "--format", "%f \"%v\";%n", "Acquire"]);
+    let failed = |source| FetchError::Command { doing: "asking this host's apt for its proxies".into(), source };
+    let text = run(&argv, ASK_LIMIT).await.and_then(|output| output.success(&argv)).map_err(failed)?;
+    let kept = ["Acquire::http::", "Acquire::https::", "Acquire::Check-Valid-Until ", "Acquire::Check-Date "];
+    Ok(text.lines().filter(|line| kept.iter().any(|begin| line.starts_with(begin))).map(str::to_owned).collect())
+}
 
 /// The configuration that puts everything apt writes below `root` and leaves the host's proxies and credentials.
 fn configuration(root: &Path) -> String {
