@@ -1,3 +1,4 @@
 //! The stories, each readable from top to bottom.
 
+pub mod lock;
 pub mod ssh;
