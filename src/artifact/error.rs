@@ -182,7 +182,9 @@ impl FetchError {
             Self::DiskFull { .. } => "disk.full",
             Self::Offline { .. } => "offline.missing",
             Self::Mismatch { .. } => "digest.mismatch",
-            Self::Status { .. } | Self::Transfer { .. } | Self::Stalled { .. } | Self::TooLong { .. } => "download.failed",
+            Self::Status { .. } | Self::Transfer { .. } | Self::Stalled { .. } | Self::TooLong { .. } => {
+                "download.failed"
+            }
             Self::NoWay { .. } => "source.unsupported",
             Self::NoArchive { .. } => "apt.no-archive",
             Self::Gone { .. } => "apt.gone",

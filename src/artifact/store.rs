@@ -165,7 +165,8 @@ impl Store {
     /// want the same file fetch it once.
     pub async fn ensure_all(&self, pins: &[Pin], events: &Events) -> Result<Vec<Verified>, FetchError> {
         let found = try_join_all(pins.iter().map(|pin| self.look(pin))).await?;
-        let wanted: Vec<&Pin> = pins.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(pin, _)| pin).collect();
+        let wanted: Vec<&Pin> =
+            pins.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(pin, _)| pin).collect();
         if wanted.is_empty() {
             return Ok(found.into_iter().flatten().collect());
         }
@@ -174,9 +175,10 @@ impl Store {
         }
         let fetched = self.fetch_all(wanted, events).await?;
         let same = |pin: &Pin| fetched.iter().find(|file| file.pin.digest == pin.digest).cloned();
-        let all = pins.iter().zip(found).map(|(pin, found)| {
-            found.or_else(|| same(pin).map(|file| Verified { pin: pin.clone(), ..file }))
-        });
+        let all = pins
+            .iter()
+            .zip(found)
+            .map(|(pin, found)| found.or_else(|| same(pin).map(|file| Verified { pin: pin.clone(), ..file })));
         Ok(all.map(|file| file.expect("what was not found was fetched")).collect())
     }
 

@@ -24,9 +24,7 @@ pub enum SshError {
         source: io::Error,
     },
     /// Another host key was shown than the one made for this node. Nothing was sent after it.
-    #[error(
-        "{addr} is not {node}: it shows the host key {presented}, {node} has {expected}; no credential was sent"
-    )]
+    #[error("{addr} is not {node}: it shows the host key {presented}, {node} has {expected}; no credential was sent")]
     HostKey {
         /// The node that was meant.
         node: NodeName,

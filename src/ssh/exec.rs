@@ -102,9 +102,7 @@ fn told(failure: Failure, node: NodeName, doing: String, limit: Duration) -> Ssh
         Failure::TooMuch => SshError::TooMuchOutput { node, doing, cap: OUTPUT_CAP },
         Failure::Input(source) => SshError::Input { node, doing, source },
         Failure::Wire(Fault::TimedOut | Fault::Stuck) => SshError::TooLong { node, doing, limit },
-        Failure::Wire(fault) if refused(&fault) => {
-            SshError::Refused { node, doing, source: fault.into_source() }
-        }
+        Failure::Wire(fault) if refused(&fault) => SshError::Refused { node, doing, source: fault.into_source() },
         Failure::Wire(fault) => SshError::Lost { node, doing, source: Some(fault.into_source()) },
     }
 }

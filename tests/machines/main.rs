@@ -151,9 +151,7 @@ fn reflectors_instead_of_a_mesh() {
 
 fn assert_no_leases(home: &Path) {
     let leases = std::env::temp_dir();
-    let ours = |path: &Path| {
-        std::fs::read_to_string(path).is_ok_and(|text| text.contains(&*home.to_string_lossy()))
-    };
+    let ours = |path: &Path| std::fs::read_to_string(path).is_ok_and(|text| text.contains(&*home.to_string_lossy()));
     for folder in [leases, "/var/tmp".into(), "/run/lock".into()] {
         for entry in walk(&folder) {
             assert!(!(entry.to_string_lossy().contains("calicolab") && ours(&entry)), "left: {}", entry.display());

@@ -88,7 +88,8 @@ mod tests {
     async fn a_failure_carries_the_last_lines() {
         let argv = Argv::script("cat >&2; exit 3", [""; 0]);
         let mut heard = Vec::new();
-        let ended = follow(&argv, b"one\ntwo\n", Stdio::null(), Duration::from_secs(10), |line| heard.push(line.to_owned()));
+        let ended =
+            follow(&argv, b"one\ntwo\n", Stdio::null(), Duration::from_secs(10), |line| heard.push(line.to_owned()));
         let error = ended.await.expect_err("status 3").to_string();
         assert_eq!(heard, ["one", "two"]);
         assert!(error.contains("status 3") && error.contains("two"), "{error}");

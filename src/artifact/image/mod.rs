@@ -113,7 +113,9 @@ pub async fn ensure(
     events.subject_done(Step::Fetch, &subject, "built");
     match look(&folder, digest).await? {
         Some(built) => Ok(built),
-        None => Err(FetchError::Recipe { image: recipe.name.clone(), why: "what was built is not what was kept".into() }),
+        None => {
+            Err(FetchError::Recipe { image: recipe.name.clone(), why: "what was built is not what was kept".into() })
+        }
     }
 }
 
@@ -121,8 +123,7 @@ pub async fn ensure(
 async fn keep(part: &Path, folder: &Path, recipe: Digest) -> Result<(), FetchError> {
     let (from, to) = (part.to_owned(), folder.to_owned());
     let kept = blocking(move || {
-        let mut list =
-            List { schema: LIST_SCHEMA, recipe, built: jiff::Timestamp::now(), files: BTreeMap::new() };
+        let mut list = List { schema: LIST_SCHEMA, recipe, built: jiff::Timestamp::now(), files: BTreeMap::new() };
         for name in [DISK, KERNEL, INITRD, TREE] {
             let path = from.join(name);
             std::fs::File::open(&path)?.sync_all()?;

@@ -60,9 +60,10 @@ impl Recipe {
     }
 
     pub(super) fn parse(&self) -> Result<Parsed, FetchError> {
-        let overlay = self.files.iter().filter_map(|file| {
-            Some(RecipeFile { path: file.path.strip_prefix("rootfs/")?.into(), ..file.clone() })
-        });
+        let overlay = self
+            .files
+            .iter()
+            .filter_map(|file| Some(RecipeFile { path: file.path.strip_prefix("rootfs/")?.into(), ..file.clone() }));
         Ok(Parsed {
             packages: self.lines("packages.txt")?,
             dpkg_options: self.lines("dpkg.cfg")?,
@@ -94,11 +95,8 @@ mod tests {
     use super::*;
 
     fn recipe() -> Recipe {
-        let file = |path: &str, content: &str| RecipeFile {
-            path: path.into(),
-            content: content.into(),
-            executable: false,
-        };
+        let file =
+            |path: &str, content: &str| RecipeFile { path: path.into(), content: content.into(), executable: false };
         let files = vec![
             file("packages.txt", "# kernel\nlinux # why\n\n"),
             file("dpkg.cfg", ""),
