@@ -58,7 +58,8 @@ fn closed(opened: io::Result<()>) -> Option<String> {
     }
 }
 
-/// Run the test guest for `limit` at most. It enters 64-bit mode with paging: half-working hypervisors run real mode and hang there.
+/// Run the test guest for `limit` at most. It enters 64-bit mode with paging: half-working hypervisors run real mode
+/// and hang there.
 pub async fn guest(accel: Accel, limit: Duration) -> Result<(), String> {
     // A file of memory, seen by QEMU through our own /proc entry: nothing is left behind, however this ends.
     let sector = sector_file().map_err(|error| format!("the test guest could not be written: {error}"))?;
