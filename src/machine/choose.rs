@@ -54,3 +54,40 @@ pub async fn choose<'a>(
     let provider = *given.first().ok_or(ChooseError::None)?;
     Ok(Choice { provider, why: format!("{}, though nothing fits this host{passed}", provider.kind()) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::qemu::Qemu;
+    use crate::machine::qemu::support::small_plan;
+
+    #[tokio::test]
+    async fn the_reason_is_told_whichever_way_it_was_chosen() {
+        let folder = tempfile::tempdir().expect("a temp folder");
+        let qemu = Qemu::new(folder.path(), folder.path());
+        let given: [&dyn Provider; 1] = [&qemu];
+        let plan = small_plan(1);
+        let asked = choose(&given, Some(Kind::Qemu), &plan).await.expect("it is given");
+        assert!(asked.why.starts_with("qemu, as asked: QEMU "), "{}", asked.why);
+        let auto = choose(&given, None, &plan).await.expect("one is given");
+        assert!(auto.why.starts_with("qemu, chosen by itself: QEMU "), "{}", auto.why);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_cannot_be_chosen() {
+        let plan = small_plan(1);
+        let error = choose(&[], Some(Kind::Nspawn), &plan).await.err().expect("none");
+        assert_eq!(error, ChooseError::Unknown { wanted: Kind::Nspawn, known: Vec::new() });
+        assert_eq!(choose(&[], None, &plan).await.err(), Some(ChooseError::None));
+    }
+
+    #[tokio::test]
+    async fn one_that_lacks_something_is_passed_over_with_its_reason() {
+        let folder = tempfile::tempdir().expect("a temp folder");
+        let qemu = Qemu::new(folder.path(), folder.path());
+        let mut plan = small_plan(1);
+        plan.nodes = plan.nodes.map(|_, node| crate::lab::plan::NodePlan { memory_mib: 1 << 40, ..node.clone() });
+        let choice = choose(&[&qemu], None, &plan).await.expect("the first");
+        assert!(choice.why.contains("nothing fits") && choice.why.contains("MiB of memory"), "{}", choice.why);
+    }
+}

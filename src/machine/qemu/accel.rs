@@ -40,7 +40,7 @@ pub async fn probe() -> Accelerator {
     if let Some(why) = closed(OpenOptions::new().read(true).write(true).open(DEVICE).map(drop)) {
         return Accelerator { accel: Accel::Tcg, why };
     }
-    match guest(Accel::Kvm).await {
+    match guest(Accel::Kvm, LIMIT).await {
         Ok(()) => Accelerator { accel: Accel::Kvm, why: "a 64-bit test guest ran on it".into() },
         Err(why) => Accelerator { accel: Accel::Tcg, why: format!("{DEVICE} opens but a guest does not run ({why})") },
     }
@@ -58,12 +58,13 @@ fn closed(opened: io::Result<()>) -> Option<String> {
     }
 }
 
-/// Run the test guest. It enters 64-bit mode with paging: half-working hypervisors run real mode and hang there.
-pub async fn guest(accel: Accel) -> Result<(), String> {
+/// Run the test guest for `limit` at most. It enters 64-bit mode with paging: half-working hypervisors run real mode
+/// and hang there.
+pub async fn guest(accel: Accel, limit: Duration) -> Result<(), String> {
     // A file of memory, seen by QEMU through our own /proc entry: nothing is left behind, however this ends.
     let sector = sector_file().map_err(|error| format!("the test guest could not be written: {error}"))?;
     let file = format!("/proc/{}/fd/{}", std::process::id(), sector.as_raw_fd());
-    match command::run(&argv(accel, Path::new(&file)), LIMIT).await {
+    match command::run(&argv(accel, Path::new(&file)), limit).await {
         Ok(output) if output.ended == Ended::Exit(PROVEN) => Ok(()),
         Ok(output) => {
             let last = output.tail(1);
@@ -135,7 +136,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_sector_is_right_by_the_control_run() {
-        guest(Accel::Tcg).await.expect("64-bit code in software (apt-get install qemu-system-x86)");
+        let patient = Duration::from_secs(30);
+        guest(Accel::Tcg, patient).await.expect("64-bit code in software (apt-get install qemu-system-x86)");
     }
 
     /// What the answer is depends on the host; that there is one, in time and with a reason, does not.

@@ -148,3 +148,88 @@ fn path(file: &Path) -> io::Result<String> {
 pub fn escaped(value: &str) -> String {
     value.replace(',', ",,")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::event::Events;
+    use crate::machine::qemu::support::small_plan;
+    use crate::machine::{DirectBoot, Place};
+
+    fn image(direct: bool) -> Image {
+        let boot = DirectBoot {
+            kernel: "/cache/vmlinuz".into(),
+            initrd: "/cache/initrd".into(),
+            cmdline: "root=/dev/vda rw console=ttyS0 quiet".into(),
+        };
+        let boot = direct.then_some(boot);
+        Image { disk: "/cache/image".into(), format: "qcow2", boot, tree: None, user: "lab".into() }
+    }
+
+    fn place(sockets: &str) -> Place {
+        Place {
+            cluster: "tiny".parse().expect("a name"),
+            label: "calicolab/0a1b/tiny".into(),
+            folder: "/home/u,v/clusters/tiny".into(),
+            sockets: sockets.into(),
+            events: Events::channel().0,
+        }
+    }
+
+    /// One option a line, one paragraph a node.
+    fn told(nodes: usize, accel: Accel, direct: bool, payload: Option<&str>) -> String {
+        let (image, place, plan) = (image(direct), place("/run/s"), small_plan(nodes));
+        let payload = payload.map(PathBuf::from);
+        let node = |(node, sizes): (&crate::lab::name::NodeName, &NodePlan)| {
+            let spec = Spec {
+                name: &format!("{}/{node}", place.label),
+                node: sizes,
+                accel,
+                image: &image,
+                payload: payload.as_deref(),
+                ssh_port: 40_000 + u16::try_from(sizes.index).expect("few"),
+                wire: SocketAddr::from(([230, 1, 2, 3], 41_000)),
+                files: &Files::of(&place, node),
+            };
+            spec.argv().expect("arguments").to_string().replace(" -", "\n  -")
+        };
+        plan.nodes.iter().map(node).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn software_direct_one() {
+        insta::assert_snapshot!(told(1, Accel::Tcg, true, None));
+    }
+
+    #[test]
+    fn hardware_plain_two() {
+        insta::assert_snapshot!(told(2, Accel::Kvm, false, None));
+    }
+
+    #[test]
+    fn software_direct_payload_three() {
+        insta::assert_snapshot!(told(3, Accel::Tcg, true, Some("/home/u,v/clusters/tiny/payload.tar")));
+    }
+
+    #[test]
+    fn a_socket_path_that_nobody_can_connect_to_is_refused() {
+        let place = place(&format!("/{}", "x".repeat(SOCKET_PATH)));
+        let (plan, image) = (small_plan(1), image(true));
+        let (node, sizes) = plan.nodes.iter().next().expect("a node");
+        let files = Files::of(&place, node);
+        let wire = SocketAddr::from(([230, 1, 2, 3], 41_000));
+        let spec = Spec {
+            name: "l/n1",
+            node: sizes,
+            accel: Accel::Kvm,
+            image: &image,
+            payload: None,
+            ssh_port: 1,
+            wire,
+            files: &files,
+        };
+        assert!(spec.argv().expect_err("too long").to_string().contains("107 bytes"));
+    }
+}

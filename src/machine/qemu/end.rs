@@ -117,9 +117,16 @@ fn about(node: &NodeName, doing: &str) -> impl FnOnce(io::Error) -> ProviderErro
 }
 
 fn remove(folder: &Path) -> Result<(), ProviderError> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("removing", folder)(error)),
-        _ => Ok(()),
+    let mut tries = 3;
+    loop {
+        tries -= 1;
+        match fs::remove_dir_all(folder) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            // The disk maker of a killed run may just have made its file between the listing and the removal.
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && tries > 0 => {}
+            Err(error) => return Err(failed("removing", folder)(error)),
+        }
     }
 }
 

@@ -131,7 +131,7 @@ pub fn estimate(accel: Accel, cores: usize, nodes: usize) -> Estimate {
     let cores = cores.max(1);
     let (alone, how) = match accel {
         Accel::Kvm => (5, "hardware acceleration"),
-        Accel::Tcg => (25, "software emulation"),
+        Accel::Tcg => (15, "software emulation"),
     };
     // A boot keeps one core busy; more machines than cores share them.
     let seconds = (alone * nodes as u64).div_ceil(cores as u64).max(alone);
@@ -155,4 +155,85 @@ fn free_mib(path: &Path) -> Option<u64> {
     let there = path.ancestors().find(|folder| folder.exists())?;
     let stat = rustix::fs::statvfs(there).ok()?;
     Some(stat.f_bavail.saturating_mul(stat.f_frsize) >> 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::qemu::support::small_plan;
+
+    fn fit() -> Host {
+        let disk = |holds| Disk { holds, path: "/somewhere".into(), free_mib: Some(100_000) };
+        Host {
+            os: "linux",
+            arch: "x86_64",
+            missing: Vec::new(),
+            debian: true,
+            kvm_closed: false,
+            memory_mib: Some(64_000),
+            disks: [disk("state"), disk("cache")],
+            running: Vec::new(),
+        }
+    }
+
+    fn ids(host: &Host) -> Vec<(String, bool)> {
+        lacks(host, &small_plan(3), Accel::Tcg).into_iter().map(|lack| (lack.id, lack.bearable)).collect()
+    }
+
+    #[test]
+    fn a_fit_host_lacks_nothing() {
+        assert_eq!(ids(&fit()), []);
+    }
+
+    #[test]
+    fn everything_missing_is_named_at_once_with_its_remedy() {
+        let mut host = fit();
+        host.missing = vec![QEMU, "qemu-img"];
+        host.kvm_closed = true;
+        host.memory_mib = Some(1000);
+        host.disks[0].free_mib = Some(1000);
+        host.disks[1].free_mib = Some(1000);
+        let lacks = lacks(&host, &small_plan(3), Accel::Tcg);
+        let told: Vec<String> =
+            lacks.iter().map(|l| format!("{} {}\n  {}\n  {}", l.id, l.bearable, l.what, l.remedy)).collect();
+        insta::assert_snapshot!(told.join("\n"));
+    }
+
+    #[test]
+    fn another_distribution_gets_no_debian_command() {
+        let host = Host { missing: vec!["qemu-img"], debian: false, ..fit() };
+        let remedy = lacks(&host, &small_plan(1), Accel::Kvm).remove(0).remedy;
+        assert_eq!(remedy, "install the packages that bring qemu-img");
+    }
+
+    #[test]
+    fn another_kind_of_host_is_refused_first() {
+        let host = Host { arch: "aarch64", missing: vec![QEMU], ..fit() };
+        assert_eq!(ids(&host), [("qemu.unsupported-host".to_owned(), false)]);
+    }
+
+    #[test]
+    fn nodes_that_run_already_need_no_memory_again() {
+        let mut host = Host { memory_mib: Some(10), ..fit() };
+        assert_eq!(ids(&host), [("qemu.memory".to_owned(), false)]);
+        host.running = (1..=3).map(|n| format!("calicolab/h/tiny/n{n}")).collect();
+        assert_eq!(ids(&host), []);
+    }
+
+    #[test]
+    fn machines_share_cores() {
+        let seconds = |accel, cores, nodes| estimate(accel, cores, nodes).seconds;
+        assert_eq!(seconds(Accel::Tcg, 8, 3), seconds(Accel::Tcg, 8, 1));
+        assert!(seconds(Accel::Tcg, 2, 3) > seconds(Accel::Tcg, 8, 3));
+        assert!(seconds(Accel::Kvm, 2, 3) < seconds(Accel::Tcg, 2, 3));
+        assert!(estimate(Accel::Tcg, 2, 3).why.contains("3 nodes on 2 cores"));
+    }
+
+    #[test]
+    fn the_hosts_own_words_are_read() {
+        assert!(is_debian("ID=debian\n") && is_debian("NAME=x\nID=mint\nID_LIKE=\"ubuntu debian\"\n"));
+        assert!(!is_debian("ID=fedora\n"));
+        assert_eq!(available_mib("MemTotal: 9 kB\nMemAvailable:    2097152 kB\n"), Some(2048));
+        assert!(free_mib(Path::new("/not/there/yet")).is_some());
+    }
 }

@@ -8,7 +8,7 @@ mod node;
 pub mod process;
 pub mod qmp;
 #[cfg(test)]
-mod support;
+pub(crate) mod support;
 #[cfg(test)]
 mod tests;
 
@@ -142,19 +142,18 @@ impl Provider for Qemu {
     async fn obituary(&self, place: &Place, node: &NodeName) -> Option<String> {
         let files = Files::of(place, node);
         let run = self.runs().get(&format!("{}/{node}", place.label)).cloned();
-        let how = match run {
-            Some(run) => format!("{QEMU} {}", run.borrow().as_ref()?),
-            None => {
-                let process = Record::read(&files).and_then(|record| record.process);
-                // What cannot be looked at is not dead for that.
-                if process.is_some_and(|process| process.lives().unwrap_or(true)) {
-                    return None;
-                }
-                if scan(place).ok()?.iter().any(|(other, _)| other == node) {
-                    return None;
-                }
-                format!("its {QEMU} no longer runs")
+        let how = if let Some(run) = run {
+            format!("{QEMU} {}", run.borrow().as_ref()?)
+        } else {
+            let process = Record::read(&files).and_then(|record| record.process);
+            // What cannot be looked at is not dead for that.
+            if process.is_some_and(|process| process.lives().unwrap_or(true)) {
+                return None;
             }
+            if scan(place).ok()?.iter().any(|(other, _)| other == node) {
+                return None;
+            }
+            format!("its {QEMU} no longer runs")
         };
         let words = files.last_words();
         Some(if words.is_empty() { how } else { format!("{how}: {words}") })

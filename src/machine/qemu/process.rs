@@ -26,12 +26,12 @@ pub struct Identity {
 impl Identity {
     /// The process that has this number now; `None` if there is none that lives.
     pub fn of(pid: u32) -> io::Result<Option<Self>> {
-        let stat = match fs::read(format!("/proc/{pid}/stat")) {
-            Ok(stat) => stat,
+        let text = match fs::read(format!("/proc/{pid}/stat")) {
+            Ok(text) => text,
             Err(error) if gone(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let Some((state, start)) = parse_stat(&String::from_utf8_lossy(&stat)) else {
+        let Some((state, start)) = parse_stat(&String::from_utf8_lossy(&text)) else {
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat is not understood")));
         };
         if matches!(state, 'Z' | 'X') {

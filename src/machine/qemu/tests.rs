@@ -52,6 +52,24 @@ async fn machines_come_stay_and_go() {
     tiny.qemu.destroy(&tiny.place).await.expect("nothing to do");
 }
 
+/// The end of a runtime is as near to the end of the program as a test can come.
+#[test]
+fn machines_live_on_after_the_program() {
+    let runtime = || tokio::runtime::Runtime::new().expect("a runtime");
+    let mut tiny = Tiny::new(1);
+    let first = runtime();
+    first.block_on(tiny.booted());
+    drop(first);
+    let process = tiny.process(1);
+    tiny.later();
+    runtime().block_on(async {
+        tiny.speaks(1).await;
+        assert!(process.lives().expect("proc"));
+        tiny.qemu.destroy(&tiny.place).await.expect("gone");
+        assert!(!process.lives().expect("proc"));
+    });
+}
+
 #[tokio::test]
 async fn a_taken_port_is_told_with_the_last_words_and_booting_again_mends_it() {
     let tiny = Tiny::new(2);
