@@ -53,6 +53,8 @@ pub enum Origin {
         digest: Digest,
         /// How the disk is written in the file.
         format: DiskFormat,
+        /// Where the digest was published, and when it was read there.
+        found: String,
     },
 }
 
@@ -182,11 +184,54 @@ fn origin(fields: &mut Fields<'_>) -> Option<Origin> {
         let digest = inner.need("digest", "sha512:…", scalar::parsed::<Digest>);
         let format =
             inner.need("format", "qcow2", scalar::choice(&[("raw", DiskFormat::Raw), ("qcow2", DiskFormat::Qcow2)]));
+        let found = inner.need("found", "where the digest was published, and when", scalar::text);
         (|| {
             let urls: Vec<String> = urls?.value.into_iter().map(|url| url.value).collect();
-            Some(Origin::Download { urls, digest: digest?.value, format: format?.value })
+            Some(Origin::Download { urls, digest: digest?.value, format: format?.value, found: found?.value })
         })()
     };
     inner.end();
     origin
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUILT: &str = "  - name: a\n    build: {suite: bookworm, recipe: labs/images/a}\n    user: u\n    arch: amd64\n    runs: [primer]\n    note: n\n";
+
+    #[test]
+    fn every_problem_of_the_images_has_its_place() {
+        let cases = [
+            ("twice", format!("{BUILT}{BUILT}")),
+            ("both ways", BUILT.replace("    user", "    download: {}\n    user")),
+            ("neither way", BUILT.replace("build", "built")),
+            (
+                "a download without all it needs",
+                BUILT
+                    .replace("build: {suite: bookworm, recipe: labs/images/a}", "download: {urls: [x], digest: md5:1}"),
+            ),
+            ("strange words", BUILT.replace("amd64", "x86").replace("primer", "prime").replace("user: u", "user: U")),
+        ];
+        let told = cases
+            .iter()
+            .map(|(title, text)| {
+                let problems = Images::read(&format!("schema: 1\nimages:\n{text}"), "images.yaml").expect_err(title);
+                format!("# {title}\n{problems}\n")
+            })
+            .collect::<Vec<_>>()
+            .join("\n");
+        insta::assert_snapshot!(told);
+    }
+
+    #[test]
+    fn an_image_must_run_the_installer() {
+        let text =
+            format!("schema: 1\nimages:\n{BUILT}{}", BUILT.replace("name: a", "name: b").replace("[primer]", "[]"));
+        let images = Images::read(&text, "images.yaml").expect("right");
+        assert!(images.fits("a", Some(Installer::Primer)).is_ok());
+        let at = Place::Flag { flag: "--set image".into() };
+        let problem = images.fits("b", Some(Installer::Primer)).expect_err("it cannot").at(&at);
+        assert_eq!(problem.to_string(), "--set image: image `b` cannot run installer `primer`; these can: a");
+    }
 }
