@@ -122,7 +122,7 @@ struct Own {
 async fn fetch(site: &Site<'_>, locked: &Locked) -> Result<((Bytes, Own), String), Failure> {
     let (image, payload) = tokio::try_join!(os_image(site), programs(site)).map_err(|error| not_fetched(&error))?;
     let folder = locked.folder();
-    let own = |what: &str, error: &dyn std::error::Error| {
+    let own = |what: &str, error: &(dyn std::error::Error + 'static)| {
         Failure::new(Exit::Unexpected, "cluster.secrets", format!("make the cluster's {what}")).because(error)
     };
     let keys = ClusterKeys::ensure(&folder.join("ssh"), &site.plan.nodes).map_err(|error| own("SSH keys", &error))?;
@@ -141,7 +141,7 @@ async fn os_image(site: &Site<'_>) -> Result<Image, FetchError> {
         return Err(FetchError::NoWay { name: wanted.name.clone(), what: "a downloaded image with this installer" });
     };
     let files = cx.library.image_recipe_files(recipe).map_err(|error| FetchError::Recipe {
-        file: recipe.clone(),
+        image: wanted.name.clone(),
         why: error.to_string(),
     })?;
     let recipe = Recipe::new(&wanted.name, suite, files.into_iter().map(|file| (file.path, file.bytes)));
@@ -194,7 +194,7 @@ async fn render(
         instance_ids: plan.nodes.map(|node, _| format!("{}-{node}", locked.state().id)),
     };
     let texts = render::seeds(plan, &site.draft.image.user, &secrets, &site.cx.library)
-        .map_err(|error| Failure::new(Exit::LabInvalid, "render", "render what the nodes read").because(&error))?;
+        .map_err(|error| Failure::new(Exit::Lab, "render", "render what the nodes read").because(&error))?;
     let folder = locked.folder().join("rendered");
     let seeds = texts.try_map(|node, texts| {
         let own_folder = folder.join(node.as_str());
@@ -204,7 +204,6 @@ async fn render(
         Ok(Seed {
             meta_data: texts.meta_data.clone(),
             user_data: texts.user_data.clone(),
-            network_config: None,
             host_key: secrets.host_keys[node].public.clone(),
             payload: Some(bytes.payload.path().into()),
         })
@@ -278,12 +277,12 @@ fn never_ready(node: &NodeName, machine: &Machine, error: &WaitError) -> Failure
         WaitError::Never { .. } => ("boot.node-died", "boot the machines"),
         WaitError::TimedOut { .. } => ("boot.not-ready", "wait for the machines"),
     };
-    let failure = Failure::new(Exit::Boot, id, doing).because_text(format!("{node}: {error}"));
+    let failure = Failure::new(Exit::Boot, id, doing).reason(format!("{node}: {error}"));
     let tail = console_tail(machine.console.as_deref(), 12);
     let failure = if tail.is_empty() {
-        failure.because_text(format!("{node}'s console is empty: its kernel never began"))
+        failure.reason(format!("{node}'s console is empty: its kernel never began"))
     } else {
-        failure.because_text(format!("the last lines of {node}'s console:\n{tail}"))
+        failure.reason(format!("the last lines of {node}'s console:\n{tail}"))
     };
     failure.hint(format!("calicolab logs {node} --console"))
 }
@@ -298,7 +297,7 @@ pub fn not_reached(error: &SshError) -> Failure {
 
 fn not_installed(error: &InstallError) -> Failure {
     let failure = match error {
-        InstallError::Altered { .. } => Failure::new(Exit::Digest, "install.altered", "install the nodes"),
+        InstallError::Altered { .. } => Failure::new(Exit::Mismatch, "install.altered", "install the nodes"),
         InstallError::Ssh { source, .. } if source.is_host_key_mismatch() => {
             Failure::new(Exit::HostKey, "ssh.host-key", "install the nodes")
         }
@@ -317,9 +316,9 @@ fn not_booted(error: &ProviderError) -> Failure {
 /// A failure to fetch in the words and with the code of the command line.
 pub fn not_fetched(error: &FetchError) -> Failure {
     let exit = match error {
-        FetchError::Mismatch { .. } => Exit::Digest,
+        FetchError::Mismatch { .. } => Exit::Mismatch,
         FetchError::Offline { .. } => Exit::Offline,
-        FetchError::Lacking { .. } | FetchError::NoArchive { .. } | FetchError::DiskFull { .. } => Exit::HostUnfit,
+        FetchError::Lacking { .. } | FetchError::NoArchive { .. } | FetchError::DiskFull { .. } => Exit::Host,
         _ => Exit::Download,
     };
     let failure = Failure::new(exit, error.id(), "fetch what the lab uses").because(error);

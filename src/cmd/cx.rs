@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::artifact::Cache;
+use crate::artifact::store::Cache;
 use crate::cluster::home::Home;
 use crate::cluster::lease::Leases;
 use crate::event::{Event, Events, Step};
@@ -83,7 +83,7 @@ impl Cx<'_> {
     /// The cluster a verb is about: the named one, or the only one.
     pub fn which(&self, name: Option<&str>) -> Result<ClusterName, Failure> {
         let known: Vec<ClusterName> = self.known()?;
-        let none = |why: String| Failure::new(Exit::NoSuch, "cluster.none", "find the cluster").because_text(why);
+        let none = |why: String| Failure::new(Exit::NoSuch, "cluster.none", "find the cluster").reason(why);
         match (name, known.as_slice()) {
             (Some(name), _) => match known.iter().find(|one| one.as_str() == name) {
                 Some(found) => Ok(found.clone()),
@@ -101,7 +101,7 @@ impl Cx<'_> {
             (None, several) => {
                 let words: Vec<&str> = several.iter().map(ClusterName::as_str).collect();
                 Err(Failure::new(Exit::Usage, "cluster.which", "choose a cluster")
-                    .because_text(format!("there are several{}", listed(&words)))
+                    .reason(format!("there are several{}", listed(&words)))
                     .hint(format!("name one: --name {}", words[0])))
             }
         }
@@ -129,12 +129,12 @@ pub fn node_named(nodes: &[NodeName], word: &str) -> Result<NodeName, Failure> {
         if let Some(near) = nearest(word, &words) {
             let _ = write!(why, "; did you mean `{near}`?");
         }
-        Failure::new(Exit::NoSuch, "node.none", "find the node").because_text(why)
+        Failure::new(Exit::NoSuch, "node.none", "find the node").reason(why)
     })
 }
 
 fn interrupted(step: Step) -> Failure {
-    Failure::new(Exit::Interrupted, "interrupted", format!("finish `{}`", step.word())).because_text("interrupted")
+    Failure::new(Exit::Interrupted, "interrupted", format!("finish `{}`", step.word())).reason("interrupted")
 }
 
 /// The user's wish to end: the first Ctrl-C (or SIGTERM) ends the step at work, the second the program.
@@ -152,7 +152,7 @@ impl Interrupt {
             loop {
                 tokio::select! { _ = interrupt.recv() => (), _ = terminate.recv() => () }
                 if *tell.borrow() {
-                    std::process::exit(Exit::Interrupted.code());
+                    std::process::exit(Exit::Interrupted.code().into());
                 }
                 let _ = tell.send(true);
             }

@@ -27,7 +27,7 @@ impl Draft {
     pub fn read(cx: &Cx<'_>, name: &str, wish: &Wish) -> Result<Self, Failure> {
         let name = lab_name(cx, name)?;
         let library = |error| Failure::new(Exit::NoSuch, "lab.unreadable", "read the lab").because(&error);
-        let invalid = |error| Failure::new(Exit::LabInvalid, "lab.invalid", "read the lab").because(&error);
+        let invalid = |error| Failure::new(Exit::Lab, "lab.invalid", "read the lab").because(&error);
         let images = cx.library.images().map_err(library)?;
         let mut settings = Vec::new();
         for text in &wish.sets {
@@ -42,12 +42,12 @@ impl Draft {
         let own = cx.own_locks.join(name.as_str()).join("lock.yaml");
         let lock = match cx.library.lock_text(&name, Some(&own)).map_err(library)? {
             Some(text) => Lock::read(&text.text, &text.shown)
-                .map_err(|error| Failure::new(Exit::LabInvalid, "lock.invalid", "read the lock").because(&error))?,
+                .map_err(|error| Failure::new(Exit::Lab, "lock.invalid", "read the lock").because(&error))?,
             None => Lock::empty(),
         };
         let image = images.get(&lab.image).cloned().ok_or_else(|| {
-            Failure::new(Exit::LabInvalid, "lab.image", "find the lab's image")
-                .because_text(format!("images.yaml has no `{}`", lab.image))
+            Failure::new(Exit::Lab, "lab.image", "find the lab's image")
+                .reason(format!("images.yaml has no `{}`", lab.image))
         })?;
         Ok(Self { lab, lock, image })
     }
@@ -64,8 +64,8 @@ pub fn complete(plan: &Plan) -> Result<(), Failure> {
         return Ok(());
     }
     let names: Vec<&str> = plan.missing.iter().map(|wanted| wanted.name.as_str()).collect();
-    Err(Failure::new(Exit::LabInvalid, "lock.incomplete", format!("plan the lab {}", plan.lab))
-        .because_text(format!("its lock has no digest for {}", names.join(", ")))
+    Err(Failure::new(Exit::Lab, "lock.incomplete", format!("plan the lab {}", plan.lab))
+        .reason(format!("its lock has no digest for {}", names.join(", ")))
         .hint(format!("calicolab lock {} --apt-only", plan.lab)))
 }
 
@@ -76,7 +76,7 @@ fn lab_name(cx: &Cx<'_>, word: &str) -> Result<LabName, Failure> {
         return Ok(found.clone());
     }
     let words: Vec<&str> = known.iter().map(LabName::as_str).collect();
-    let failure = none().because_text(format!("there is no lab `{word}`; there is {}", words.join(", ")));
+    let failure = none().reason(format!("there is no lab `{word}`; there is {}", words.join(", ")));
     Err(match nearest(word, &words) {
         Some(near) => failure.hint(format!("did you mean `{near}`?")),
         None => failure.hint("calicolab labs"),

@@ -1,5 +1,8 @@
 //! The stories, each readable from top to bottom.
 
+pub mod bring;
+pub mod cx;
+pub mod draft;
 pub mod labs;
 pub mod lock;
 pub mod plan;
