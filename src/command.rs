@@ -45,10 +45,17 @@ impl Argv {
         Self::new("sudo").arg("-n").args(self.0)
     }
 
-    /// The same, ended by the far side after `limit`, rounded up to whole seconds (status 124).
+    /// The same, ended by the far side after `limit`, rounded up to whole seconds (status 124, or 137 if it had to be
+    /// killed). What runs by [`sudo`](Self::sudo) is bounded inside it: an ordinary user may not signal root's processes.
     #[must_use]
     pub fn bounded(self, limit: Duration) -> Self {
-        Self::new("timeout").args(["-k", "2"]).arg(limit.as_secs_f64().ceil().to_string()).args(self.0)
+        let (sudo, inner) = match self.0.as_slice() {
+            [sudo, n, inner @ ..] if sudo == "sudo" && n == "-n" && !inner.is_empty() => (true, inner),
+            all => (false, all),
+        };
+        let bounded =
+            Self::new("timeout").args(["-k", "2"]).arg(limit.as_secs_f64().ceil().to_string()).args(inner.to_vec());
+        if sudo { bounded.sudo() } else { bounded }
     }
 
     /// The program's name as given.
@@ -222,6 +229,12 @@ mod tests {
         let argv = Argv::new("printf").args(["%s|", "a b", "it's", "$HOME", ""]);
         let out = std::process::Command::new("sh").args(["-c", &argv.to_string()]).output().expect("sh runs");
         assert_eq!(String::from_utf8_lossy(&out.stdout), "a b|it's|$HOME||");
+    }
+
+    #[test]
+    fn the_bound_stands_inside_sudo() {
+        let argv = Argv::new("birdc").arg("show").sudo().bounded(Duration::from_millis(1500));
+        assert_eq!(argv.to_string(), "sudo -n timeout -k 2 2 birdc show");
     }
 
     #[tokio::test]

@@ -1,14 +1,29 @@
 //! `lab.yaml` -> [`Lab`], with all its problems gathered, each with line, column and the nearest right word.
 
+use std::fmt;
+
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+use super::images::Images;
 use super::name::{LabName, NodeName};
 use super::pin::Source;
 use super::plan::ProofPlan;
+use super::problem::Problems;
+use super::setting::{self, Setting};
+use super::tree::{self, Fields};
+use super::{lock_file, scalar};
+
+pub(in crate::lab) mod artifacts;
+mod sections;
+#[cfg(test)]
+pub(in crate::lab) mod tests;
+
+/// Version of `lab.yaml`.
+pub const LAB_SCHEMA: u32 = 1;
 
 /// What is wanted, already known to be right.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Lab {
     /// The folder it lies in.
     pub name: LabName,
@@ -30,8 +45,51 @@ pub struct Lab {
     pub proof: ProofPlan,
 }
 
+impl Lab {
+    /// Read the text of `file` as the lab `name`, after applying `sets`; all problems at once.
+    ///
+    /// `images` are the OS images that a lab may name.
+    pub fn read(name: &LabName, text: &str, file: &str, sets: &[Setting], images: &Images) -> Result<Self, Problems> {
+        let mut problems = Vec::new();
+        let mut tree = tree::parse(text, file)?;
+        setting::apply(&mut tree, sets, &mut problems);
+        let mut top = Fields::of_file(tree, &mut problems)?;
+        lock_file::schema(&mut top, LAB_SCHEMA)?;
+        let about = top.need("about", "one line for people", scalar::text);
+        let installer = top.need("installer", "primer", scalar::choice(&INSTALLERS));
+        let image = top.need("image", "debian-12", scalar::text);
+        let nodes = sections::nodes(&mut top);
+        let network = sections::network(&mut top, nodes.as_ref());
+        let bgp = sections::bgp(&mut top, nodes.as_ref());
+        let artifacts = artifacts::artifacts(&mut top);
+        let proof = sections::proof(&mut top);
+        if let Some(image) = &image {
+            let checked = images.fits(&image.value, installer.as_ref().map(|found| found.value));
+            if let Err(reason) = checked {
+                top.problem(reason.at(&image.at));
+            }
+        }
+        top.end();
+        let lab = (|| {
+            Some(Self {
+                name: name.clone(),
+                about: about?.value,
+                image: image?.value,
+                installer: installer?.value,
+                nodes: nodes?,
+                network,
+                bgp,
+                artifacts: artifacts?,
+                proof,
+            })
+        })();
+        Problems::none_or(problems)?;
+        Ok(lab.expect("whatever is missing has been noted as a problem"))
+    }
+}
+
 /// The machines.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Nodes {
     /// Distinct; the first is the master.
     pub names: Vec<NodeName>,
@@ -44,7 +102,7 @@ pub struct Nodes {
 }
 
 /// The address ranges, which do not overlap and are large enough for the nodes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Network {
     /// The lab network, where the lab insists on one; else one is leased out of [`super::addressing::LAB_POOL`].
     pub lab: Option<Ipv4Net>,
@@ -61,7 +119,7 @@ pub struct Network {
 }
 
 /// The routing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Bgp {
     /// AS of every node.
     pub asn: u32,
@@ -91,6 +149,16 @@ pub enum Installer {
     Primer,
 }
 
+/// The installers by the words that files call them.
+pub(in crate::lab) const INSTALLERS: [(&str, Installer); 1] = [("primer", Installer::Primer)];
+
+impl fmt::Display for Installer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (word, _) = INSTALLERS.iter().find(|(_, installer)| installer == self).expect("every installer has a word");
+        f.pad(word)
+    }
+}
+
 /// Which nodes get something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -102,7 +170,7 @@ pub enum On {
 }
 
 /// A file the nodes get, by the name under which the lock pins it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Artifact {
     /// Name of the pin.
     pub name: String,

@@ -253,14 +253,20 @@ fn placed(artifacts: &[Artifact], lock: &Lock) -> (Vec<Placed>, Vec<Wanted>) {
     let mut found = Vec::new();
     let mut missing = Vec::new();
     for artifact in artifacts {
-        match lock.pin(&artifact.name, Arch::Amd64) {
-            Some(pin) => found.push(Placed { pin: pin.clone(), on: artifact.on, files: artifact.files.clone() }),
-            None => missing.push(Wanted {
-                name: artifact.name.clone(),
-                source: artifact.source.clone(),
-                why: "the lock has no digest for it".into(),
-            }),
+        let Artifact { name, source, on, files } = artifact.clone();
+        match lock.pin(&name, Arch::Amd64) {
+            // A digest of other bytes than the lab means now is none.
+            Some(pin) if pin.source == source => found.push(Placed { pin: pin.clone(), on, files }),
+            Some(_) => missing.push(Wanted { name, source, why: "the lock pins it from another source".into() }),
+            None => {
+                let known = lock.missing.iter().find(|wanted| wanted.name == name);
+                let why = known.map_or_else(|| "the lock has no digest for it".into(), |wanted| wanted.why.clone());
+                missing.push(Wanted { name, source, why });
+            }
         }
     }
     (found, missing)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,11 @@
 //! Machine providers: six verbs, and nothing of SSH, downloads, Kubernetes or BGP.
 
+mod choose;
+mod files;
 pub mod qemu;
 pub mod seed;
+
+pub use choose::{Choice, ChooseError, choose};
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -79,6 +83,8 @@ pub struct Seed {
     pub meta_data: String,
     /// NoCloud `user-data`: cloud-config.
     pub user_data: String,
+    /// NoCloud `network-config`, where the image's cloud-init is to set up the network.
+    pub network_config: Option<String>,
     /// The host key it will present, in OpenSSH's public form (`ssh-ed25519 AAAA…`).
     pub host_key: String,
     /// The artifacts as a tar, attached as a read-only disk by providers that can.
@@ -151,6 +157,15 @@ pub struct Lack {
     pub bearable: bool,
 }
 
+/// How long something will take on this host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// Roughly how many seconds.
+    pub seconds: u64,
+    /// What that is reckoned from, in one line.
+    pub why: String,
+}
+
 /// What is on the host after a provider failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Left {
@@ -210,6 +225,10 @@ fn list(errors: &[ProviderError]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
+/// Is told of each machine as it comes to exist. (A name of its own, since `async_trait` would give the two borrows
+/// lifetimes of the whole call.)
+pub type Found<'a> = dyn FnMut(&NodeName, &Machine) + Send + 'a;
+
 /// Makes and removes machines. Every verb is safe to repeat.
 #[async_trait]
 pub trait Provider: Send + Sync {
@@ -222,6 +241,11 @@ pub trait Provider: Send + Sync {
     /// What the host is missing for this plan, each with its remedy; changes nothing.
     async fn lacks(&self, plan: &Plan) -> Vec<Lack>;
 
+    /// How long [`boot`](Self::boot) and the machines' own start will take here, where that can be said.
+    async fn estimate(&self, _plan: &Plan) -> Option<Estimate> {
+        None
+    }
+
     /// Start what is not running, all at once, making what is not there; tells of each machine as it comes to
     /// exist. Returns when every machine's process runs; none need be ready.
     async fn boot(
@@ -231,7 +255,7 @@ pub trait Provider: Send + Sync {
         leased: &Leased,
         image: &Image,
         seeds: &PerNode<Seed>,
-        found: &mut (dyn FnMut(&NodeName, &Machine) + Send),
+        found: &mut Found<'_>,
     ) -> Result<PerNode<Machine>, ProviderError>;
 
     /// What exists on this host under the cluster's label, by label and not by memory.
@@ -247,10 +271,37 @@ pub trait Provider: Send + Sync {
     async fn destroy(&self, place: &Place) -> Result<(), ProviderError>;
 }
 
-/// The console's last `lines` lines, for errors; empty if there is no console.
+/// The line that a provider writes to a console before each start of its machine.
+pub fn boot_mark(at: jiff::Timestamp) -> String {
+    format!("\n{BOOT_MARK} {at:.0}\n")
+}
+
+const BOOT_MARK: &str = "=== calicolab starts this machine at";
+
+/// What a console says of the machine's last start; marks of earlier boots must not count for this one.
+pub fn this_boot(console: &str) -> &str {
+    let Some(mark) = console.rfind(BOOT_MARK) else { return console };
+    console[mark..].split_once('\n').map_or("", |(_, said)| said)
+}
+
+/// The console's last `lines` lines of this boot, for errors; empty if there is no console.
 pub fn console_tail(console: Option<&Path>, lines: usize) -> String {
     let Some(text) = console.and_then(|path| std::fs::read(path).ok()) else { return String::new() };
     let text = String::from_utf8_lossy(&text);
-    let all: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    let all: Vec<&str> = this_boot(&text).lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_earlier_boot_does_not_count() {
+        let mark = || boot_mark(jiff::Timestamp::UNIX_EPOCH);
+        let console = format!("{}READY one\n{}booting", mark(), mark());
+        assert_eq!(this_boot(&console), "booting");
+        assert_eq!(this_boot(&mark()), "");
+        assert_eq!(this_boot("no mark"), "no mark");
+    }
 }

@@ -1,1 +1,10 @@
 //! What runs on a node: how it is asked, and its answer as a value; pure.
+
+pub mod bird;
+pub mod container;
+pub mod etcd;
+pub mod identity;
+pub mod link;
+pub mod reach;
+pub mod resolver;
+pub mod route;

@@ -1,0 +1,26 @@
+# Names and addresses of {{ node.name }}'s cards, which are known by their MAC addresses. Run at each boot.
+for card in /sys/class/net/*; do
+  read -r mac <"$card/address"
+  case $mac in
+    {{ node.nat_mac }}) nat=${card##*/};;
+    {{ node.lab_mac }}) lab=${card##*/};;
+  esac
+done
+echo 1 >/proc/sys/net/ipv4/ip_forward
+# Strict reverse paths would drop packets that come by the lab card and would be answered by the other.
+echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter
+echo 0 >/proc/sys/net/ipv4/conf/default/rp_filter
+{
+  [ "$nat" = {{ net.nat_device }} ] || echo "link set $nat name {{ net.nat_device }}"
+  [ "$lab" = {{ net.lab_device }} ] || echo "link set $lab name {{ net.lab_device }}"
+  echo "link set lo up
+link set {{ net.nat_device }} up
+link set {{ net.lab_device }} mtu {{ net.mtu }} up
+addr replace 10.0.2.15/24 dev {{ net.nat_device }}
+route replace default via 10.0.2.2 dev {{ net.nat_device }}
+addr replace {{ node.address }}/{{ node.prefix_len }} dev {{ net.lab_device }}
+route replace {{ net.services }} dev {{ net.lab_device }} src {{ node.address }}"
+  # The last line: the node's own packets to a service would else leave with the NAT card's address, and the answer
+  # would never come back.
+} >/run/network.batch
+exec ip -batch /run/network.batch

@@ -1,0 +1,230 @@
+//! Why bytes could not be brought in, each with a stable id and, where there is one, what to do about it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::command::CommandError;
+use crate::lab::name::LabName;
+use crate::lab::pin::Digest;
+
+/// Why bytes could not be brought in.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// There is no place to keep files in.
+    #[error("neither XDG_CACHE_HOME nor HOME names a folder to keep downloads in")]
+    NoCache,
+    /// A file of this host failed us.
+    #[error("{doing} failed")]
+    Io {
+        /// What was being done, with the path.
+        doing: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The disk is full, or was found too small before anything was written.
+    #[error("no room in {}: {} MiB are needed, {} MiB are free", path.display(), mib(*needed), mib(*free))]
+    DiskFull {
+        /// The folder.
+        path: PathBuf,
+        /// Bytes that are needed there.
+        needed: u64,
+        /// Bytes that were free there.
+        free: u64,
+    },
+    /// Files are missing and no connection may be opened.
+    #[error("not in the cache, and this run is offline: {}", names.join(", "))]
+    Offline {
+        /// What is missing.
+        names: Vec<String>,
+    },
+    /// The bytes are not those of the lock.
+    #[error("{name}: {from} has {got}, wanted is {wanted}")]
+    Mismatch {
+        /// What the lab calls it.
+        name: String,
+        /// Where the bytes came from.
+        from: String,
+        /// The digest of the lock.
+        wanted: Digest,
+        /// The digest that was found.
+        got: Digest,
+    },
+    /// A server refused.
+    #[error("{url} answered with status {status}")]
+    Status {
+        /// The address.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// A transfer broke off, as often as it was tried.
+    #[error("{url} could not be read")]
+    Transfer {
+        /// The address.
+        url: String,
+        /// The transport's reason.
+        source: reqwest::Error,
+    },
+    /// A server fell silent.
+    #[error("{url} sent nothing for {} s", after.as_secs_f32())]
+    Stalled {
+        /// The address.
+        url: String,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// A server sends more than the lock allows.
+    #[error("{url} sends more than the {limit} bytes that are expected")]
+    TooLong {
+        /// The address.
+        url: String,
+        /// The most that is read.
+        limit: u64,
+    },
+    /// The kind of source cannot be fetched.
+    #[error("{name} comes from {what}, which cannot be fetched")]
+    NoWay {
+        /// What the lab calls it.
+        name: String,
+        /// The kind of source.
+        what: &'static str,
+    },
+    /// The host has no Debian archive to take packages from.
+    #[error("this host's apt has no Debian archive to take packages from: {why}")]
+    NoArchive {
+        /// What was looked for.
+        why: String,
+    },
+    /// The archive no longer has the pinned versions.
+    #[error("the archive no longer has {}", join(gone))]
+    Gone {
+        /// The lab whose lock names them.
+        lab: LabName,
+        /// What is gone.
+        gone: Vec<Gone>,
+    },
+    /// A program of the host failed.
+    #[error("{doing} failed")]
+    Command {
+        /// What was being done.
+        doing: String,
+        /// The program's failure.
+        source: CommandError,
+    },
+    /// A package has no such file.
+    #[error("{package} has no file `{path}`")]
+    NoMember {
+        /// The package's pin.
+        package: String,
+        /// The path that was looked for, from the root.
+        path: String,
+    },
+    /// Two packages bring the same path.
+    #[error("`{path}` comes from two packages")]
+    Twice {
+        /// The path, from the root.
+        path: String,
+    },
+    /// The host lacks what building an image takes.
+    #[error("this host cannot build the image: {}", lacks.iter().map(|lack| lack.what.as_str()).collect::<Vec<_>>().join("; "))]
+    Lacking {
+        /// What is missing, each with its remedy.
+        lacks: Vec<Lacking>,
+    },
+    /// The recipe of an image is not whole.
+    #[error("the recipe of image {image} is wrong: {why}")]
+    Recipe {
+        /// The image.
+        image: String,
+        /// What is missing or wrong.
+        why: String,
+    },
+    /// Somebody else holds a lock for too long.
+    #[error("waiting for another run took too long: {source}")]
+    Waited {
+        /// The last reason.
+        #[source]
+        source: crate::wait::WaitError,
+    },
+}
+
+/// Why writing our own plain data as JSON cannot fail.
+pub(super) const CANNOT_SERIALISE: &str = "plain data can be written";
+
+/// A package whose pinned version left the archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gone {
+    /// The package.
+    pub package: String,
+    /// The pinned version.
+    pub wanted: String,
+    /// The version the archive has now, if any.
+    pub available: Option<String>,
+}
+
+/// Something the host lacks for building an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lacking {
+    /// Stable id (`image.mmdebstrap`).
+    pub id: &'static str,
+    /// What is missing.
+    pub what: String,
+    /// What to do about it: a command where there is one.
+    pub remedy: String,
+}
+
+impl FetchError {
+    /// The stable id.
+    pub fn id(&self) -> &'static str {
+        match self {
+            Self::NoCache => "cache.none",
+            Self::Io { .. } | Self::Waited { .. } => "cache.io",
+            Self::DiskFull { .. } => "disk.full",
+            Self::Offline { .. } => "offline.missing",
+            Self::Mismatch { .. } => "digest.mismatch",
+            Self::Status { .. } | Self::Transfer { .. } | Self::Stalled { .. } | Self::TooLong { .. } => {
+                "download.failed"
+            }
+            Self::NoWay { .. } => "source.unsupported",
+            Self::NoArchive { .. } => "apt.no-archive",
+            Self::Gone { .. } => "apt.gone",
+            Self::Command { .. } => "fetch.program",
+            Self::NoMember { .. } | Self::Twice { .. } => "payload.member",
+            Self::Lacking { .. } => "image.lacking",
+            Self::Recipe { .. } => "image.recipe",
+        }
+    }
+
+    /// What to do about it, where that is known.
+    pub fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Gone { lab, .. } => Some(format!("calicolab lock {lab} --apt-only --if-gone")),
+            Self::NoCache => Some("set HOME or XDG_CACHE_HOME".into()),
+            Self::DiskFull { path, needed, .. } => Some(format!(
+                "free {} MiB in {} or set XDG_CACHE_HOME to a folder on a larger disk",
+                mib(*needed),
+                path.display()
+            )),
+            Self::Offline { .. } => Some("run once without --offline".into()),
+            Self::NoArchive { .. } => {
+                Some("run on Debian, or add Debian's sources and the package debian-archive-keyring".into())
+            }
+            Self::Lacking { lacks } => {
+                Some(lacks.iter().map(|lack| lack.remedy.as_str()).collect::<Vec<_>>().join("; "))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn mib(bytes: u64) -> u64 {
+    bytes >> 20
+}
+
+fn join(gone: &[Gone]) -> String {
+    let words = gone.iter().map(|gone| match &gone.available {
+        Some(version) => format!("{} {} (it has {version})", gone.package, gone.wanted),
+        None => format!("{} {} (nor any other version)", gone.package, gone.wanted),
+    });
+    words.collect::<Vec<_>>().join(", ")
+}

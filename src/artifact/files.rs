@@ -1,0 +1,225 @@
+//! Files that other runs may read: hashed in blocks, locked by entry, written whole or not at all.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256, Sha512};
+
+use super::FetchError;
+use crate::event::{Events, Step};
+use crate::lab::pin::Digest;
+use crate::wait::{Asked, Patience, until};
+
+const BLOCK: usize = 1 << 20;
+
+/// Another run may be building an image on a slow machine.
+const LOCK_PATIENCE: Patience = Patience { limit: Duration::from_secs(3600), pause: Duration::from_millis(50) };
+
+/// Run what blocks (hashing, packing) off the async threads.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Only a runtime that is being torn down cancels, and then nobody waits here.
+            Err(cancelled) => unreachable!("{cancelled}"),
+        },
+    }
+}
+
+/// An [`io::Error`] with what was being done; a full disk becomes its own kind, with `needed` bytes in `folder`.
+pub(super) fn failed(doing: &str, folder: &Path, needed: u64) -> impl Fn(io::Error) -> FetchError + use<> {
+    let (doing, folder) = (doing.to_owned(), folder.to_owned());
+    move |source| match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            FetchError::DiskFull { free: free_bytes(&folder), path: folder.clone(), needed }
+        }
+        _ => FetchError::Io { doing: doing.clone(), source },
+    }
+}
+
+/// The digest of a whole file, in the algorithm of `like`, and its length.
+pub(super) fn hash(path: &Path, like: &Digest) -> io::Result<(Digest, u64)> {
+    match like {
+        Digest::Sha256(_) => sha256(path),
+        Digest::Sha512(_) => {
+            let mut hasher = Sha512::new();
+            let bytes = feed(path, |block| hasher.update(block))?;
+            Ok((Digest::Sha512(hasher.finalize().into()), bytes))
+        }
+    }
+}
+
+/// SHA-256 of bytes in memory.
+pub(super) fn sha256_of(bytes: &[u8]) -> Digest {
+    Digest::Sha256(Sha256::digest(bytes).into())
+}
+
+/// SHA-256 of a whole file, and its length.
+pub(super) fn sha256(path: &Path) -> io::Result<(Digest, u64)> {
+    let mut hasher = Sha256::new();
+    let bytes = feed(path, |block| hasher.update(block))?;
+    Ok((Digest::Sha256(hasher.finalize().into()), bytes))
+}
+
+fn feed(path: &Path, mut take: impl FnMut(&[u8])) -> io::Result<u64> {
+    let mut file = File::open(path)?;
+    let mut block = vec![0; BLOCK];
+    let mut bytes = 0;
+    loop {
+        match file.read(&mut block) {
+            Ok(0) => return Ok(bytes),
+            Ok(n) => {
+                take(&block[..n]);
+                bytes += n as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// SHA-256 over length, and number and bytes of each block that is not all zero; and the length.
+///
+/// A disk is mostly holes: this reads only what the file system has stored, and gives the same answer for a copy
+/// that lost its holes.
+pub(super) fn sparse_sha256(path: &Path) -> io::Result<(Digest, u64)> {
+    let file = File::open(path)?;
+    let bytes = file.metadata()?.len();
+    let mut hasher = Sha256::new();
+    hasher.update(bytes.to_le_bytes());
+    let mut block = vec![0; BLOCK];
+    let mut at = 0;
+    while at < bytes {
+        at = match rustix::fs::seek(&file, rustix::fs::SeekFrom::Data(at)) {
+            Ok(data) => data / BLOCK as u64 * BLOCK as u64,
+            Err(rustix::io::Errno::NXIO) => break,
+            Err(error) => return Err(error.into()),
+        };
+        let want = usize::try_from((bytes - at).min(BLOCK as u64)).expect("a block fits");
+        file.read_exact_at(&mut block[..want], at)?;
+        if block[..want].iter().any(|byte| *byte != 0) {
+            hasher.update((at / BLOCK as u64).to_le_bytes());
+            hasher.update(&block[..want]);
+        }
+        at += want as u64;
+    }
+    Ok((Digest::Sha256(hasher.finalize().into()), bytes))
+}
+
+/// Bytes an ordinary user may still write to the file system of `path` or of its nearest folder that exists; 0 if
+/// that cannot be told.
+pub(super) fn free_bytes(path: &Path) -> u64 {
+    path.ancestors()
+        .find(|folder| folder.exists())
+        .and_then(|folder| rustix::fs::statvfs(folder).ok())
+        .map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Write a file whole or not at all.
+pub(crate) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
+    let part = path.with_extension(format!("{}.part", std::process::id()));
+    let written = File::create(&part).and_then(|mut file| file.write_all(content)).and_then(|()| settle(&part, path));
+    if written.is_err() {
+        // The first failure is the one to tell.
+        let _ = std::fs::remove_file(&part);
+    }
+    written
+}
+
+/// Sync `part`, give it its name, and sync the folder that now lists it.
+pub(super) fn settle(part: &Path, path: &Path) -> io::Result<()> {
+    File::open(part)?.sync_all()?;
+    std::fs::rename(part, path)?;
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+/// Take away write permission: nothing may change a file that was hashed.
+pub(super) fn read_only(path: &Path) -> io::Result<()> {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o444))
+}
+
+/// A lock between runs and tasks, which dies with its holder.
+#[derive(Debug)]
+pub(super) struct EntryLock {
+    _file: File,
+}
+
+/// Take the lock at `path`; tells who holds it while waiting. The file stays for good: removing it would let two in.
+pub(super) async fn lock(path: &Path, subject: &str, events: &Events) -> Result<EntryLock, FetchError> {
+    let doing = format!("locking {}", path.display());
+    let folder = path.parent().unwrap_or(path);
+    std::fs::create_dir_all(folder).map_err(failed(&doing, folder, 0))?;
+    let open = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path);
+    let mut file = open.map_err(failed(&doing, folder, 0))?;
+    let mut told = String::new();
+    let taken = until(LOCK_PATIENCE, || {
+        let answer = match file.try_lock() {
+            Ok(()) => Asked::Yes(Ok(())),
+            Err(TryLockError::Error(source)) => Asked::Yes(Err(source)),
+            Err(TryLockError::WouldBlock) => {
+                let why = format!("waiting for {}, which is at it", holder(&file));
+                if why != told {
+                    events.progress(Step::Fetch, subject, why.clone());
+                    told.clone_from(&why);
+                }
+                Asked::NotYet(why)
+            }
+        };
+        std::future::ready(answer)
+    });
+    taken.await.map_err(|source| FetchError::Waited { source })?.map_err(failed(&doing, folder, 0))?;
+    // Only for the words of those who wait: the lock itself is the kernel's.
+    let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id()));
+    Ok(EntryLock { _file: file })
+}
+
+fn holder(file: &File) -> String {
+    let mut text = [0; 16];
+    let n = file.read_at(&mut text, 0).unwrap_or(0);
+    match std::str::from_utf8(&text[..n]).map(str::parse::<u32>) {
+        Ok(Ok(pid)) if pid == std::process::id() => "another task of this run".into(),
+        Ok(Ok(pid)) => format!("process {pid}"),
+        _ => "another run".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holes_do_not_change_the_sum_of_a_disk_but_places_do() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let make = |name: &str, at: usize, holes: bool| {
+            let path = folder.path().join(name);
+            let file = File::create(&path).expect("a file");
+            let mut content = vec![0; 5 * BLOCK + 17];
+            content[at] = 7;
+            if holes {
+                file.set_len(content.len() as u64).expect("grown");
+                file.write_all_at(&[7], at as u64).expect("written");
+            } else {
+                file.write_all_at(&content, 0).expect("written");
+            }
+            sparse_sha256(&path).expect("hashed")
+        };
+        let whole = make("whole", 3 * BLOCK + 5, false);
+        assert_eq!(whole, make("holes", 3 * BLOCK + 5, true));
+        assert_ne!(whole, make("moved", 2 * BLOCK + 5, true));
+        assert_eq!(whole.1, 5 * BLOCK as u64 + 17);
+    }
+
+    #[test]
+    fn a_file_is_written_whole_and_leaves_no_part() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.json");
+        write_whole(&path, b"one").expect("written");
+        write_whole(&path, b"two").expect("written again");
+        assert_eq!(std::fs::read(&path).expect("there"), b"two");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), 1);
+    }
+}

@@ -1,0 +1,367 @@
+//! From a locked, leased cluster to its proof: what `up` and `start` share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::oneshot;
+
+use crate::artifact::FetchError;
+use crate::artifact::apt::Archive;
+use crate::artifact::image::{self, Recipe};
+use crate::artifact::payload::{self, Part, Payload};
+use crate::artifact::store::{Reach, Store};
+use crate::cluster::home::Locked;
+use crate::command::{Argv, Output};
+use crate::durable;
+use crate::event::{Event, Step};
+use crate::failure::{Exit, Failure};
+use crate::install::InstallError;
+use crate::install::pki::Pki;
+use crate::install::primer::Primer;
+use crate::lab::images::Origin;
+use crate::lab::name::{NodeName, PerNode};
+use crate::lab::plan::Plan;
+use crate::lab::render::{self, HostKey, Secrets};
+use crate::machine::{
+    DirectBoot, Image, ImageForm, Leased, Machine, Place, Provider, ProviderError, Seed, console_tail, this_boot,
+};
+use crate::proof::round::{Ask, Askers};
+use crate::ssh::keys::ClusterKeys;
+use crate::ssh::{Remote, SshError};
+use crate::wait::{self, Asked, Patience, WaitError};
+
+use super::cx::{ANSWER, Cx, counted};
+use super::draft::Draft;
+
+/// What is brought up, and by whom.
+pub struct Site<'a> {
+    /// This host.
+    pub cx: &'a Cx<'a>,
+    /// What was asked for.
+    pub draft: &'a Draft,
+    /// What is to be.
+    pub plan: &'a Plan,
+    /// Who makes the machines.
+    pub provider: &'a dyn Provider,
+    /// What the cluster holds of this host.
+    pub leased: &'a Leased,
+    /// How long a machine may take to say that it is ready.
+    pub boot_limit: Duration,
+}
+
+/// The steps that [`machines`] takes.
+pub const STEPS: [Step; 5] = [Step::Fetch, Step::Render, Step::Boot, Step::Reach, Step::Install];
+
+/// Bring every node to where its daemons start, and give the ways to them. Safe to repeat: what is there already is
+/// looked at and left.
+pub async fn machines(site: &Site<'_>, locked: &mut Locked) -> Result<PerNode<Remote>, Failure> {
+    let (cx, plan) = (site.cx, site.plan);
+    let place = cx.place(&plan.cluster)?;
+    let (bytes, own) = cx.step(Step::Fetch, fetch(site, locked)).await?;
+    let seeds = cx.step(Step::Render, render(site, locked, &bytes, &own)).await?;
+    let machines = cx.step(Step::Boot, boot(site, locked, &place, &bytes.image, &seeds)).await?;
+    own.keys.write_client_files(&machines.map(|_, machine| machine.target.clone())).map_err(|error| {
+        Failure::new(Exit::Unexpected, "ssh.config", "write the cluster's ssh_config").because(&error)
+    })?;
+
+    // Each node is installed as soon as it is reached, so the two steps run side by side.
+    let meeting = plan.nodes.map(|_, _| {
+        let (tell, told) = oneshot::channel::<Remote>();
+        (std::sync::Mutex::new(Some(tell)), std::sync::Mutex::new(Some(told)))
+    });
+    let key = own.keys.key_file();
+    let primer = Primer { plan, pki: &own.pki, payload: &bytes.payload };
+    let reach = async {
+        let reached = machines
+            .try_join(async |node, machine| {
+                let remote = reach(site, &place, node, machine, &key).await?;
+                cx.events.subject_done(Step::Reach, node.as_str(), "reached, with the host key it was given");
+                take(&meeting[node].0).map(|tell| tell.send(remote.clone()));
+                Ok::<_, Failure>(remote)
+            })
+            .await?;
+        let outcome = counted(reached.len(), "machine");
+        Ok((reached, outcome))
+    };
+    let install = async {
+        let installed = machines
+            .try_join(async |node, machine| {
+                cx.events.progress(Step::Install, node.as_str(), "waiting for the machine");
+                let Some(told) = take(&meeting[node].1) else { return Ok(()) };
+                // The sender is gone only when reaching failed, and then that failure ends this future too.
+                let Ok(remote) = told.await else { return std::future::pending().await };
+                cx.events.progress(Step::Install, node.as_str(), "placing and hashing what it runs");
+                primer.install(node, machine, &remote).await.map_err(|error| not_installed(&error))?;
+                cx.events.subject_done(Step::Install, node.as_str(), "installed");
+                Ok(())
+            })
+            .await?;
+        Ok(((), counted(installed.len(), "node")))
+    };
+    let (remotes, ()) = tokio::try_join!(cx.step(Step::Reach, reach), cx.step(Step::Install, install))?;
+    Ok(remotes)
+}
+
+fn take<T>(cell: &std::sync::Mutex<Option<T>>) -> Option<T> {
+    cell.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+}
+
+/// What every node gets.
+struct Bytes {
+    image: Image,
+    payload: Payload,
+}
+
+/// What is the cluster's own.
+struct Own {
+    keys: ClusterKeys,
+    pki: Pki,
+}
+
+async fn fetch(site: &Site<'_>, locked: &Locked) -> Result<((Bytes, Own), String), Failure> {
+    let (image, payload) = tokio::try_join!(os_image(site), programs(site)).map_err(|error| not_fetched(&error))?;
+    let folder = locked.folder();
+    let own = |what: &str, error: &dyn std::error::Error| {
+        Failure::new(Exit::Unexpected, "cluster.secrets", format!("make the cluster's {what}")).because(error)
+    };
+    let keys = ClusterKeys::ensure(&folder.join("ssh"), &site.plan.nodes).map_err(|error| own("SSH keys", &error))?;
+    let pki = Pki::ensure(&folder.join("pki"), site.plan).map_err(|error| own("certificates", &error))?;
+    let outcome = format!("image {} and {}", site.plan.image, counted(site.plan.artifacts.len(), "package"));
+    Ok(((Bytes { image, payload }, Own { keys, pki }), outcome))
+}
+
+fn reach_of(cx: &Cx<'_>) -> Reach {
+    if cx.offline { Reach::Offline } else { Reach::Online }
+}
+
+async fn os_image(site: &Site<'_>) -> Result<Image, FetchError> {
+    let (cx, wanted) = (site.cx, &site.draft.image);
+    let Origin::Build { suite, recipe } = &wanted.origin else {
+        return Err(FetchError::NoWay { name: wanted.name.clone(), what: "a downloaded image with this installer" });
+    };
+    let files = cx.library.image_recipe_files(recipe).map_err(|error| FetchError::Recipe {
+        file: recipe.clone(),
+        why: error.to_string(),
+    })?;
+    let recipe = Recipe::new(&wanted.name, suite, files.into_iter().map(|file| (file.path, file.bytes)));
+    let built = image::ensure(&cx.cache, &Archive::of_host(), &recipe, reach_of(cx), &cx.events).await?;
+    let tree = match site.provider.image_form() {
+        ImageForm::Disk => None,
+        ImageForm::Tree => Some(built.tree().await?),
+    };
+    cx.events.subject_done(Step::Fetch, format!("image {}", wanted.name), "there, digests right");
+    Ok(Image {
+        disk: built.disk.path().into(),
+        format: "raw",
+        boot: Some(DirectBoot {
+            kernel: built.kernel.path().into(),
+            initrd: built.initrd.path().into(),
+            cmdline: image::CMDLINE.into(),
+        }),
+        tree,
+        user: wanted.user.clone(),
+    })
+}
+
+async fn programs(site: &Site<'_>) -> Result<Payload, FetchError> {
+    let (cx, plan) = (site.cx, site.plan);
+    let store = Store::new(cx.cache.clone(), plan.lab.clone(), reach_of(cx), Archive::of_host());
+    let pins: Vec<_> = plan.artifacts.iter().map(|placed| placed.pin.clone()).collect();
+    let verified = store.ensure_all(&pins, &cx.events).await?;
+    let parts = verified
+        .into_iter()
+        .zip(&plan.artifacts)
+        .map(|(package, placed)| Part { package, on: placed.on, files: placed.files.clone() });
+    let payload = payload::pack(&cx.cache, parts.collect(), &cx.events).await?;
+    cx.events.subject_done(Step::Fetch, "packages", "there, digests right");
+    Ok(payload)
+}
+
+async fn render(
+    site: &Site<'_>,
+    locked: &Locked,
+    bytes: &Bytes,
+    own: &Own,
+) -> Result<(PerNode<Seed>, String), Failure> {
+    let plan = site.plan;
+    let secrets = Secrets {
+        authorized_key: own.keys.authorized_key().into(),
+        host_keys: plan.nodes.map(|node, _| HostKey {
+            private: own.keys.host_private(node).into(),
+            public: own.keys.host_public(node).into(),
+        }),
+        instance_ids: plan.nodes.map(|node, _| format!("{}-{node}", locked.state().id)),
+    };
+    let texts = render::seeds(plan, &site.draft.image.user, &secrets, &site.cx.library)
+        .map_err(|error| Failure::new(Exit::LabInvalid, "render", "render what the nodes read").because(&error))?;
+    let folder = locked.folder().join("rendered");
+    let seeds = texts.try_map(|node, texts| {
+        let own_folder = folder.join(node.as_str());
+        durable::private_folder(&own_folder)?;
+        durable::write(&own_folder.join("user-data"), texts.user_data.as_bytes(), 0o600)?;
+        durable::write(&own_folder.join("meta-data"), texts.meta_data.as_bytes(), 0o600)?;
+        Ok(Seed {
+            meta_data: texts.meta_data.clone(),
+            user_data: texts.user_data.clone(),
+            network_config: None,
+            host_key: secrets.host_keys[node].public.clone(),
+            payload: Some(bytes.payload.path().into()),
+        })
+    });
+    let seeds = seeds.map_err(|error: std::io::Error| {
+        Failure::new(Exit::Unexpected, "render.write", format!("write {}", folder.display())).because(&error)
+    })?;
+    Ok((seeds, format!("cloud-config of {}", counted(plan.nodes.len(), "node"))))
+}
+
+async fn boot(
+    site: &Site<'_>,
+    locked: &mut Locked,
+    place: &Place,
+    image: &Image,
+    seeds: &PerNode<Seed>,
+) -> Result<(PerNode<Machine>, String), Failure> {
+    let mut unwritten = None;
+    let mut found = |node: &NodeName, machine: &Machine| {
+        let told = Event::Machine { node: node.to_string(), handle: machine.handle.clone() };
+        let written = locked.record(|state| {
+            state.machines.retain(|(name, _)| name != node);
+            state.machines.push((node.clone(), machine.clone()));
+        });
+        site.cx.events.tell(told);
+        if let Err(error) = written {
+            unwritten.get_or_insert(error);
+        }
+    };
+    let booted = site.provider.boot(place, site.plan, site.leased, image, seeds, &mut found).await;
+    let machines = booted.map_err(|error| not_booted(&error))?;
+    if let Some(error) = unwritten {
+        return Err(Failure::new(Exit::Unexpected, "state.write", "record the machines").because(&error));
+    }
+    let outcome = counted(machines.len(), "machine");
+    Ok((machines, outcome))
+}
+
+/// Wait for *this* boot's own word on the console, where there is one, and then connect once: a port that is
+/// forwarded into a booting guest and polled slows the guest badly.
+async fn reach(
+    site: &Site<'_>,
+    place: &Place,
+    node: &NodeName,
+    machine: &Machine,
+    key: &std::path::Path,
+) -> Result<Remote, Failure> {
+    if let Some(console) = &machine.console {
+        site.cx.events.progress(Step::Reach, node.as_str(), "booting");
+        let patience = Patience { limit: site.boot_limit, pause: Duration::from_millis(100) };
+        let ready = format!("CALICOLAB-READY node={node} ");
+        let waited = wait::until(patience, async || {
+            let text = std::fs::read(console).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+            let text = text.unwrap_or_default();
+            if this_boot(&text).contains(&ready) {
+                return Asked::Yes(());
+            }
+            match site.provider.obituary(place, node).await {
+                Some(why) => Asked::Never(why),
+                None => Asked::NotYet("it has not said that it is ready".into()),
+            }
+        });
+        waited.await.map_err(|error| never_ready(node, machine, &error))?;
+    }
+    site.cx.events.progress(Step::Reach, node.as_str(), "connecting");
+    Remote::connect(&machine.target, node, key, ANSWER).await.map_err(|error| not_reached(&error))
+}
+
+fn never_ready(node: &NodeName, machine: &Machine, error: &WaitError) -> Failure {
+    let (id, doing) = match error {
+        WaitError::Never { .. } => ("boot.node-died", "boot the machines"),
+        WaitError::TimedOut { .. } => ("boot.not-ready", "wait for the machines"),
+    };
+    let failure = Failure::new(Exit::Boot, id, doing).because_text(format!("{node}: {error}"));
+    let tail = console_tail(machine.console.as_deref(), 12);
+    let failure = if tail.is_empty() {
+        failure.because_text(format!("{node}'s console is empty: its kernel never began"))
+    } else {
+        failure.because_text(format!("the last lines of {node}'s console:\n{tail}"))
+    };
+    failure.hint(format!("calicolab logs {node} --console"))
+}
+
+/// A failure of SSH in the words and with the code of the command line.
+pub fn not_reached(error: &SshError) -> Failure {
+    if error.is_host_key_mismatch() {
+        return Failure::new(Exit::HostKey, "ssh.host-key", "reach the machines").because(error);
+    }
+    Failure::new(Exit::Boot, "ssh.unreachable", "reach the machines").because(error)
+}
+
+fn not_installed(error: &InstallError) -> Failure {
+    let failure = match error {
+        InstallError::Altered { .. } => Failure::new(Exit::Digest, "install.altered", "install the nodes"),
+        InstallError::Ssh { source, .. } if source.is_host_key_mismatch() => {
+            Failure::new(Exit::HostKey, "ssh.host-key", "install the nodes")
+        }
+        _ => Failure::new(Exit::Install, "install.failed", "install the nodes"),
+    };
+    failure.because(error)
+}
+
+fn not_booted(error: &ProviderError) -> Failure {
+    match error {
+        ProviderError::Died { .. } => Failure::new(Exit::Boot, "boot.node-died", "boot the machines").because(error),
+        _ => Failure::new(Exit::Provider, "provider.boot", "boot the machines").because(error),
+    }
+}
+
+/// A failure to fetch in the words and with the code of the command line.
+pub fn not_fetched(error: &FetchError) -> Failure {
+    let exit = match error {
+        FetchError::Mismatch { .. } => Exit::Digest,
+        FetchError::Offline { .. } => Exit::Offline,
+        FetchError::Lacking { .. } | FetchError::NoArchive { .. } | FetchError::DiskFull { .. } => Exit::HostUnfit,
+        _ => Exit::Download,
+    };
+    let failure = Failure::new(exit, error.id(), "fetch what the lab uses").because(error);
+    match error.remedy() {
+        Some(remedy) => failure.hint(remedy),
+        None => failure,
+    }
+}
+
+/// A node asked over SSH.
+struct Over(Remote);
+
+#[async_trait]
+impl Ask for Over {
+    async fn ask(&self, argv: &Argv, limit: Duration) -> Result<Output, String> {
+        self.0.run(&argv.clone().sudo(), limit).await.map_err(|error| told_whole(&error))
+    }
+}
+
+/// A node that could not even be connected to.
+struct Silent(String);
+
+#[async_trait]
+impl Ask for Silent {
+    async fn ask(&self, _: &Argv, _: Duration) -> Result<Output, String> {
+        Err(self.0.clone())
+    }
+}
+
+fn told_whole(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// The nodes as a proof asks them.
+pub fn askers(remotes: &PerNode<Remote>) -> Askers {
+    remotes.map(|_, remote| Arc::new(Over(remote.clone())) as Arc<dyn Ask>)
+}
+
+/// The same where some could not be connected to: those answer nothing, with the reason.
+pub fn askers_or_why(remotes: PerNode<Result<Remote, SshError>>) -> Askers {
+    remotes.map(|_, remote| match remote {
+        Ok(remote) => Arc::new(Over(remote.clone())) as Arc<dyn Ask>,
+        Err(error) => Arc::new(Silent(told_whole(error))) as Arc<dyn Ask>,
+    })
+}

@@ -1,0 +1,84 @@
+//! What the user asked for, read and checked: lab, lock, image, and the plan made from them.
+
+use crate::cluster::state::Wish;
+use crate::failure::{Exit, Failure};
+use crate::lab::file::Lab;
+use crate::lab::images::OsImage;
+use crate::lab::name::{ClusterName, LabName};
+use crate::lab::pin::Lock;
+use crate::lab::plan::{LabNet, Plan};
+use crate::lab::problem::nearest;
+use crate::lab::setting::Setting;
+
+use super::cx::Cx;
+
+/// A lab and all it names.
+pub struct Draft {
+    /// What is wanted.
+    pub lab: Lab,
+    /// What is pinned.
+    pub lock: Lock,
+    /// The image the machines start from.
+    pub image: OsImage,
+}
+
+impl Draft {
+    /// Read the lab `name` with what is asked beside its file. Every problem is told at once.
+    pub fn read(cx: &Cx<'_>, name: &str, wish: &Wish) -> Result<Self, Failure> {
+        let name = lab_name(cx, name)?;
+        let library = |error| Failure::new(Exit::NoSuch, "lab.unreadable", "read the lab").because(&error);
+        let invalid = |error| Failure::new(Exit::LabInvalid, "lab.invalid", "read the lab").because(&error);
+        let images = cx.library.images().map_err(library)?;
+        let mut settings = Vec::new();
+        for text in &wish.sets {
+            let setting: Setting = text.parse().map_err(|error: crate::lab::setting::SettingError| {
+                Failure::new(Exit::Usage, "usage.set", "read --set").because(&error)
+            })?;
+            settings.push(setting);
+        }
+        settings.extend(wish.nodes.map(|count| Setting::nodes(count.into())));
+        let text = cx.library.lab(&name).map_err(library)?;
+        let lab = Lab::read(&name, &text.text, &text.shown, &settings, &images).map_err(invalid)?;
+        let own = cx.own_locks.join(name.as_str()).join("lock.yaml");
+        let lock = match cx.library.lock_text(&name, Some(&own)).map_err(library)? {
+            Some(text) => Lock::read(&text.text, &text.shown)
+                .map_err(|error| Failure::new(Exit::LabInvalid, "lock.invalid", "read the lock").because(&error))?,
+            None => Lock::empty(),
+        };
+        let image = images.get(&lab.image).cloned().ok_or_else(|| {
+            Failure::new(Exit::LabInvalid, "lab.image", "find the lab's image")
+                .because_text(format!("images.yaml has no `{}`", lab.image))
+        })?;
+        Ok(Self { lab, lock, image })
+    }
+
+    /// The plan for a cluster on a lab network.
+    pub fn plan(&self, cluster: &ClusterName, net: LabNet) -> Plan {
+        crate::lab::plan::plan(&self.lab, &self.lock, cluster, net)
+    }
+}
+
+/// A plan whose lock has everything it needs, or the failure that says what is missing and what completes it.
+pub fn complete(plan: &Plan) -> Result<(), Failure> {
+    if plan.missing.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = plan.missing.iter().map(|wanted| wanted.name.as_str()).collect();
+    Err(Failure::new(Exit::LabInvalid, "lock.incomplete", format!("plan the lab {}", plan.lab))
+        .because_text(format!("its lock has no digest for {}", names.join(", ")))
+        .hint(format!("calicolab lock {} --apt-only", plan.lab)))
+}
+
+fn lab_name(cx: &Cx<'_>, word: &str) -> Result<LabName, Failure> {
+    let none = || Failure::new(Exit::NoSuch, "lab.none", "find the lab");
+    let known = cx.library.labs().map_err(|error| none().because(&error))?;
+    if let Some(found) = known.iter().find(|lab| lab.as_str() == word) {
+        return Ok(found.clone());
+    }
+    let words: Vec<&str> = known.iter().map(LabName::as_str).collect();
+    let failure = none().because_text(format!("there is no lab `{word}`; there is {}", words.join(", ")));
+    Err(match nearest(word, &words) {
+        Some(near) => failure.hint(format!("did you mean `{near}`?")),
+        None => failure.hint("calicolab labs"),
+    })
+}

@@ -1,0 +1,94 @@
+//! Pins made anew: what changes, what stays, and the file they are written to.
+
+use std::time::Duration;
+
+use super::*;
+use crate::lab::file::{Bgp, Installer, Network, Nodes, On, Timers};
+use crate::lab::plan::ProofPlan;
+
+fn lab(packages: &[&str]) -> Lab {
+    let net = |text: &str| text.parse().expect("a network");
+    Lab {
+        name: "primer".parse().expect("a name"),
+        about: String::new(),
+        image: "debian-12".into(),
+        installer: Installer::Primer,
+        nodes: Nodes { names: vec!["n1".parse().expect("a name")], cpus: 1, memory_mib: 512, disk_mib: 3072 },
+        network: Network {
+            lab: None,
+            pods: net("10.244.0.0/16"),
+            block: 26,
+            services: net("10.96.0.0/16"),
+            domain: "cluster.local".into(),
+            mtu: 1500,
+        },
+        bgp: Bgp { asn: 64512, mesh: true, reflectors: Vec::new(), timers: Timers::Quick },
+        artifacts: packages.iter().map(|package| artifact(package)).collect(),
+        proof: ProofPlan { stability_s: 5, up_s: 60, verify_s: 25 },
+    }
+}
+
+fn artifact(package: &str) -> Artifact {
+    let source = Source::Apt { package: package.into(), suite: "bookworm".into() };
+    Artifact { name: package.into(), source, on: On::All, files: vec![format!("usr/sbin/{package}")] }
+}
+
+fn record(package: &str, version: &str, byte: &str) -> Record {
+    let digest = format!("sha256:{}", byte.repeat(32)).parse().expect("a digest");
+    Record { package: package.into(), version: version.into(), digest, bytes: 10 }
+}
+
+fn empty() -> Lock {
+    Lock { schema: LOCK_SCHEMA, pins: Vec::new(), missing: Vec::new() }
+}
+
+fn day() -> jiff::civil::Date {
+    jiff::civil::date(2026, 1, 2)
+}
+
+#[test]
+fn only_what_differs_is_a_change() {
+    let lab = lab(&["bird", "runc", "gone"]);
+    let first = relock(
+        &lab,
+        &empty(),
+        &[record("bird", "1", "aa"), record("runc", "1", "bb"), record("gone", "1", "cc")],
+        day(),
+    );
+    assert_eq!(first.changes.len(), 3);
+    assert!(first.lock.missing.is_empty());
+    let now = [record("bird", "2", "dd"), record("bird", "1", "aa"), record("runc", "1", "bb")];
+    let second = relock(&lab, &first.lock, &now, day().tomorrow().expect("a day"));
+    let change =
+        |name: &str, new: Option<&str>| Change { name: name.into(), old: Some("1".into()), new: new.map(Into::into) };
+    assert_eq!(second.changes, [change("bird", Some("2")), change("gone", None)]);
+    assert_eq!(second.lock.pin("runc", NODE_ARCH), first.lock.pin("runc", NODE_ARCH), "untouched, date and all");
+    assert_eq!(second.lock.missing[0].name, "gone");
+}
+
+#[test]
+fn a_written_lock_is_read_back_the_same() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("labs/primer/lock.yaml");
+    let lock = relock(&lab(&["bird", "gone"]), &empty(), &[record("bird", "1:2~3", "aa")], day()).lock;
+    write(&path, &lock).expect("written");
+    let text = std::fs::read_to_string(&path).expect("there");
+    assert_eq!(serde_saphyr::from_str::<Lock>(&text).expect("it parses"), lock, "{text}");
+}
+
+#[tokio::test]
+async fn nothing_is_asked_while_every_pinned_file_is_in_the_cache() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cache = Cache::at(folder.path());
+    let lab = lab(&["bird"]);
+    let lock = relock(&lab, &empty(), &[record("bird", "1", "aa")], day()).lock;
+    let file = cache.file(&lock.pins[0].digest);
+    std::fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+    std::fs::write(&file, "there").expect("written");
+    // No place at all: any question to it would fail.
+    let archive = Archive::at(Vec::new());
+    let (events, _told) = Events::channel();
+    let asked = apt_only(&cache, &archive, &lab, &lock, When::IfGone, &events);
+    let relocked = tokio::time::timeout(Duration::from_secs(5), asked).await.expect("at once").expect("no question");
+    assert_eq!(relocked, Relocked { lock, changes: Vec::new() });
+}

@@ -1,0 +1,163 @@
+//! `plan LAB`: what `up` would make, for people and as JSON.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::table::{columns, size};
+use crate::lab::file::{On, Timers};
+use crate::lab::name::NodeName;
+use crate::lab::pin::Source;
+use crate::lab::plan::{NodePlan, Peer, PeerKind, Placed, Plan};
+
+#[cfg(test)]
+mod tests;
+
+/// How long something will take on this host, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Estimate {
+    /// About how many seconds.
+    pub seconds: u64,
+    /// Why, as a fragment: `no hardware acceleration: …`.
+    pub reason: String,
+}
+
+/// The plan as JSON that ends with a line break.
+pub fn json(plan: &Plan) -> String {
+    let mut text = serde_json::to_string_pretty(plan).expect("a plan is plain data");
+    text.push('\n');
+    text
+}
+
+/// The plan for people. `checks` are what the proof will look at, one a line.
+pub fn text(plan: &Plan, checks: &[String], estimate: &Estimate) -> String {
+    let sections = [
+        head(plan),
+        columns(
+            &["NODE", "ROLE", "ADDRESS", "BLOCK", "CPUS", "MEMORY", "DISK", "PEERS"],
+            plan.nodes.iter().map(|(name, node)| node_row(plan, name, node)),
+        ),
+        addresses(plan),
+        artifacts(plan),
+        listed("checks", checks),
+        needs(plan, estimate),
+    ];
+    sections.into_iter().filter(|section| !section.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+fn head(plan: &Plan) -> String {
+    let Plan { cluster, lab, image, installer, .. } = plan;
+    format!("cluster {cluster} from lab {lab}: {} nodes of {image}, installer {installer}\n", plan.nodes.len())
+}
+
+fn node_row(plan: &Plan, name: &NodeName, node: &NodePlan) -> Vec<String> {
+    let peers: Vec<String> = node.peers.iter().map(|peer| peer_word(plan, peer)).collect();
+    vec![
+        name.to_string(),
+        if *name == plan.master { "master".into() } else { "node".into() },
+        node.address.to_string(),
+        node.block.to_string(),
+        node.cpus.to_string(),
+        size(node.memory_mib),
+        size(node.disk_mib),
+        peers.join(", "),
+    ]
+}
+
+/// In a mesh all peers are alike, so that only a name is news.
+fn peer_word(plan: &Plan, peer: &Peer) -> String {
+    let kind = match peer.kind {
+        PeerKind::Mesh if plan.bgp.mesh => return peer.node.to_string(),
+        PeerKind::Mesh => "both reflect",
+        PeerKind::Client => "client",
+        PeerKind::Reflector => "reflector",
+    };
+    format!("{} ({kind})", peer.node)
+}
+
+fn addresses(plan: &Plan) -> String {
+    let net = &plan.network;
+    let servers: Vec<String> = plan.dns_servers().map(|(node, address)| format!("{address} on {node}")).collect();
+    let timers = match plan.bgp.timers {
+        Timers::Quick => "quick timers",
+        Timers::Calico => "Calico's timers",
+    };
+    let routing = if plan.bgp.mesh {
+        "full mesh".into()
+    } else {
+        let names: Vec<&str> = plan.bgp.reflectors.iter().map(NodeName::as_str).collect();
+        format!("routes reflected by {}", names.join(", "))
+    };
+    let halves: usize = plan.nodes.values().map(|node| node.peers.len()).sum();
+    let facts = [
+        (
+            "lab",
+            format!("{} on {} (NAT on {}), packets up to {} bytes", net.lab, net.lab_device, net.nat_device, net.mtu),
+        ),
+        ("pods", net.pods.to_string()),
+        ("services", net.services.to_string()),
+        ("api", format!("{} ({})", net.api, net.api_name)),
+        ("dns", format!("{} for {}, answered by {}", net.dns, net.domain, servers.join(" and "))),
+        ("bgp", format!("AS {}, {routing}, {timers}, {halves} half-sessions", plan.bgp.asn)),
+    ];
+    facts.map(|(what, fact)| format!("{what:<9} {fact}\n")).concat()
+}
+
+fn artifacts(plan: &Plan) -> String {
+    let mut out = String::new();
+    if !plan.artifacts.is_empty() {
+        out =
+            columns(&["ARTIFACT", "VERSION", "ON", "FROM", "DIGEST", "FILES"], plan.artifacts.iter().map(artifact_row));
+    }
+    for wanted in &plan.missing {
+        let _ = writeln!(out, "missing: {} from {}: {}", wanted.name, source(&wanted.source), wanted.why);
+    }
+    if !plan.missing.is_empty() {
+        let _ = writeln!(out, "`calicolab lock {}` finds what is missing; until then `up` refuses", plan.lab);
+    }
+    out
+}
+
+fn artifact_row(placed: &Placed) -> Vec<String> {
+    let on = match placed.on {
+        On::All => "all",
+        On::Master => "master",
+    };
+    let pin = &placed.pin;
+    vec![
+        pin.name.clone(),
+        pin.version.clone(),
+        on.into(),
+        source(&pin.source),
+        pin.digest.to_string(),
+        placed.files.join(" "),
+    ]
+}
+
+fn source(source: &Source) -> String {
+    match source {
+        Source::Apt { package, suite } => format!("apt {package}/{suite}"),
+        Source::Url { urls } => urls.first().cloned().unwrap_or_default(),
+        Source::Oci { reference } => reference.clone(),
+    }
+}
+
+fn listed(what: &str, lines: &[String]) -> String {
+    if lines.is_empty() {
+        return String::new();
+    }
+    let lines: Vec<String> = lines.iter().map(|line| format!("  {line}\n")).collect();
+    format!("{} {what}:\n{}", lines.len(), lines.concat())
+}
+
+fn needs(plan: &Plan, estimate: &Estimate) -> String {
+    let total = |part: fn(&NodePlan) -> u64| size(plan.nodes.values().map(part).sum());
+    let (memory, disk) = (total(|node| node.memory_mib), total(|node| node.disk_mib));
+    let seconds = i64::try_from(estimate.seconds).unwrap_or(i64::MAX);
+    let time = jiff::SignedDuration::from_secs(seconds);
+    format!(
+        "needs     {memory} of memory and at most {disk} of disk for the machines\n\
+         takes     about {time:#}: {}\n",
+        estimate.reason
+    )
+}

@@ -1,0 +1,47 @@
+use super::*;
+use crate::lab::builtin::Library;
+use crate::lab::pin::{Arch, Lock, Pin};
+use crate::lab::plan::{LabNet, plan};
+use crate::lab::setting::Setting;
+
+fn planned(sets: &[&str]) -> Plan {
+    let library = Library::open(None).expect("own");
+    let sets: Vec<Setting> = sets.iter().map(|set| set.parse().expect("a setting")).collect();
+    let name = "primer".parse().expect("a name");
+    let text = library.lab(&name).expect("there");
+    let images = library.images().expect("right");
+    let lab = crate::lab::file::Lab::read(&name, &text.text, &text.shown, &sets, &images).expect("right");
+    let pins = lab.artifacts.iter().take(2).map(|artifact| Pin {
+        name: artifact.name.clone(),
+        version: "1.0-1".into(),
+        arch: Arch::Amd64,
+        source: artifact.source.clone(),
+        digest: format!("sha256:{}", "ab".repeat(32)).parse().expect("a digest"),
+        bytes: None,
+        found: "a test".into(),
+    });
+    let lock = Lock { pins: pins.collect(), ..Lock::empty() };
+    plan(&lab, &lock, &"demo".parse().expect("a name"), LabNet("198.18.7.0/24".parse().expect("a range")))
+}
+
+fn shown(plan: &Plan) -> String {
+    let estimate = Estimate { seconds: 150, reason: "no hardware acceleration".into() };
+    text(plan, &["link calico-01 calico-02".into(), "dns calico-01".into()], &estimate)
+}
+
+#[test]
+fn the_default_for_people() {
+    insta::assert_snapshot!(shown(&planned(&[])));
+}
+
+#[test]
+fn reflectors_for_people() {
+    let plan = planned(&["bgp.mesh=off", "bgp.reflectors=calico-01", "bgp.timers=calico"]);
+    insta::assert_snapshot!(shown(&plan));
+}
+
+#[test]
+fn json_is_the_plan() {
+    let plan = planned(&[]);
+    assert_eq!(serde_json::from_str::<Plan>(&json(&plan)).expect("a plan"), plan);
+}

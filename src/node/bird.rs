@@ -1,0 +1,240 @@
+//! BIRD 1.6 and 2: one value for what either says of itself and its protocols.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use jiff::civil::{Date, DateTime, Time};
+
+use crate::command::Argv;
+
+/// What BIRD said in one read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bird {
+    /// Its version (`1.6.8`), if it greeted.
+    pub version: Option<String>,
+    /// Its router id, if `show status` was asked.
+    pub router_id: Option<Ipv4Addr>,
+    /// Its own clock in its own time zone, if `show status` was asked.
+    pub now: Option<DateTime>,
+    /// Whether it is still recovering from a graceful restart.
+    pub recovering: bool,
+    /// Its protocols in its own order.
+    pub protocols: Vec<Protocol>,
+}
+
+/// One row of `show protocols`, with the details of `show protocols all` where those were asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Protocol {
+    /// Name in bird.conf.
+    pub name: String,
+    /// Kind as printed (`BGP`, `Kernel`).
+    pub kind: String,
+    /// State column (`up`, `start`, `down`, `wait`, …).
+    pub state: String,
+    /// Since when, as printed.
+    pub since: Since,
+    /// The rest of the row.
+    pub info: String,
+    /// Details of a BGP protocol.
+    pub bgp: Option<Bgp>,
+}
+
+/// What BIRD tells of one BGP session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bgp {
+    /// `Established`, `Active`, …
+    pub state: String,
+    /// The neighbour's address.
+    pub neighbor: Option<Ipv4Addr>,
+    /// The AS that is expected of the neighbour.
+    pub neighbor_as: Option<u32>,
+    /// Our AS, which only BIRD 2 prints.
+    pub local_as: Option<u32>,
+    /// Whether both ends are of one AS, where the session's kind is printed.
+    pub internal: Option<bool>,
+    /// Our address of the session, once it is up.
+    pub source: Option<Ipv4Addr>,
+    /// The last error; it stays until the next success.
+    pub last_error: Option<String>,
+}
+
+/// A moment as BIRD prints it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// Time of day alone: less than a day ago.
+    Time(Time),
+    /// Date alone: longer ago than BIRD prints times of day (20 hours).
+    Date(Date),
+    /// Both.
+    Both(DateTime),
+    /// Something else.
+    Unreadable,
+}
+
+/// Why an answer is none of BIRD's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BirdError {
+    /// There is no table of protocols in it.
+    #[error("no table of protocols in BIRD's answer: {0:?}")]
+    NoTable(String),
+}
+
+/// Status and all protocols in one read by one process, without the right to change anything.
+///
+/// It is bounded on the node: a stopped BIRD accepts the connection and never answers.
+pub fn ask() -> Argv {
+    Argv::script("printf 'show status\\nshow protocols all\\n' | timeout -k 1 4 birdc -r", [""; 0])
+}
+
+impl Bird {
+    /// Read the answer to [`ask`], or to `show protocols` with or without `all`, of BIRD 1.6 or 2.
+    pub fn parse(text: &str) -> Result<Self, BirdError> {
+        let mut bird = Self { version: None, router_id: None, now: None, recovering: false, protocols: Vec::new() };
+        let mut in_table = false;
+        for line in text.lines().map(without_prompt) {
+            if in_table {
+                bird.take_row(line);
+            } else if is_heading(line) {
+                in_table = true;
+            } else {
+                bird.take_status(line);
+            }
+        }
+        if in_table { Ok(bird) } else { Err(BirdError::NoTable(text.trim().chars().take(200).collect())) }
+    }
+
+    /// Its BGP protocols.
+    pub fn sessions(&self) -> impl Iterator<Item = (&Protocol, &Bgp)> {
+        self.protocols.iter().filter_map(|protocol| Some((protocol, protocol.bgp.as_ref()?)))
+    }
+
+    fn take_status(&mut self, line: &str) {
+        let line = line.trim();
+        if let Some(version) = line.strip_prefix("BIRD ") {
+            self.version = version.split_whitespace().next().map(Into::into);
+        } else if let Some(id) = line.strip_prefix("Router ID is ") {
+            self.router_id = id.parse().ok();
+        } else if let Some(now) = line.strip_prefix("Current server time is ") {
+            self.now = now.parse().ok();
+        } else if line.starts_with("Graceful restart recovery in progress") {
+            self.recovering = true;
+        }
+    }
+
+    fn take_row(&mut self, line: &str) {
+        if line.starts_with([' ', '\t']) {
+            if let Some(bgp) = self.protocols.last_mut().and_then(|last| last.bgp.as_mut()) {
+                bgp.take_detail(line);
+            }
+            return;
+        }
+        let Some((name, rest)) = word(line) else { return };
+        let (Some((kind, rest)), true) = (word(rest), name != "bird>") else { return };
+        let Some((_table, rest)) = word(rest) else { return };
+        let Some((state, rest)) = word(rest) else { return };
+        let (since, info) = since(rest);
+        let bgp = kind.eq_ignore_ascii_case("bgp").then(|| Bgp::from_info(info));
+        let own = |text: &str| text.trim().to_owned();
+        self.protocols.push(Protocol {
+            name: own(name),
+            kind: own(kind),
+            state: own(state),
+            since,
+            info: info.split_whitespace().collect::<Vec<_>>().join(" "),
+            bgp,
+        });
+    }
+}
+
+impl Protocol {
+    /// The least time for which it has been in its state, by BIRD's clock `now` of the same read.
+    ///
+    /// BIRD 1.6 counts whole seconds, so that what it prints as 5 s ago may be little more than 4 s ago.
+    pub fn age(&self, now: DateTime) -> Option<Duration> {
+        const PRINTED_AS_TIME: i64 = 20 * 3600;
+        let (seconds, coarse) = match self.since {
+            Since::Unreadable => return None,
+            Since::Date(_) => return Some(Duration::from_secs(PRINTED_AS_TIME.unsigned_abs())),
+            Since::Both(then) => ((now - then).total(jiff::Unit::Second).ok()?, is_whole(then.time())),
+            Since::Time(then) => {
+                let day = 86_400.0;
+                let since = (now.time() - then).total(jiff::Unit::Second).ok()?;
+                let since = if since < 0.0 { since + day } else { since };
+                // Past what it would print as a time of day: the moment lies a little ahead of the clock.
+                let ahead = since > day - 60.0;
+                (if ahead { 0.0 } else { since }, is_whole(then))
+            }
+        };
+        let least = if coarse { seconds - 1.0 } else { seconds };
+        Some(Duration::from_secs_f64(least.max(0.0)))
+    }
+}
+
+impl Bgp {
+    /// Whether the session is up.
+    pub fn established(&self) -> bool {
+        self.state.eq_ignore_ascii_case("established")
+    }
+
+    fn from_info(info: &str) -> Self {
+        let (state, error) = word(info).unwrap_or_default();
+        let error = error.trim();
+        Self { state: state.into(), last_error: (!error.is_empty()).then(|| error.into()), ..Self::default() }
+    }
+
+    fn take_detail(&mut self, line: &str) {
+        let Some((key, value)) = line.split_once(':') else { return };
+        let value = value.trim();
+        match key.trim().to_ascii_lowercase().as_str() {
+            "bgp state" => self.state = value.into(),
+            "neighbor address" => {
+                self.neighbor = value.split(['%', ' ']).next().and_then(|address| address.parse().ok())
+            }
+            "neighbor as" => self.neighbor_as = value.parse().ok(),
+            "local as" => self.local_as = value.parse().ok(),
+            "source address" => self.source = value.parse().ok(),
+            "session" => self.internal = Some(value.split_whitespace().any(|word| word == "internal")),
+            "last error" => self.last_error = Some(value.into()),
+            _ => {}
+        }
+    }
+}
+
+/// A client that reads its commands from a pipe writes its prompt and terminal codes before what it prints.
+fn without_prompt(line: &str) -> &str {
+    line.rsplit_once("\u{1b}[K").map_or(line, |(_, rest)| rest).trim_end_matches('\r')
+}
+
+fn is_heading(line: &str) -> bool {
+    let words: Vec<String> = line.split_whitespace().map(str::to_ascii_lowercase).collect();
+    words == ["name", "proto", "table", "state", "since", "info"]
+}
+
+/// The first word and what follows it.
+fn word(text: &str) -> Option<(&str, &str)> {
+    let text = text.trim_start();
+    if text.is_empty() {
+        return None;
+    }
+    Some(text.split_at(text.find(char::is_whitespace).unwrap_or(text.len())))
+}
+
+/// The moment at the beginning of `text` (a time, a date, or both) and what follows it.
+fn since(text: &str) -> (Since, &str) {
+    let Some((first, rest)) = word(text) else { return (Since::Unreadable, "") };
+    if let Ok(time) = first.parse::<Time>() {
+        return (Since::Time(time), rest);
+    }
+    let Ok(date) = first.parse::<Date>() else { return (Since::Unreadable, text) };
+    match word(rest).and_then(|(second, rest)| Some((second.parse::<Time>().ok()?, rest))) {
+        Some((time, rest)) => (Since::Both(date.to_datetime(time)), rest),
+        None => (Since::Date(date), rest),
+    }
+}
+
+fn is_whole(time: Time) -> bool {
+    time.subsec_nanosecond() == 0
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! The datastore in etcd: its keys, how a node reads them with its own certificate, and etcd's JSON.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use ipnet::Ipv4Net;
+use serde_json::Value;
+
+use crate::command::Argv;
+
+/// The folder of a node's certificates: `ca.crt`, `node.crt`, `node.key`.
+pub const PKI: &str = "/etc/calicolab/pki";
+
+/// Key of a node's own object, as Calico's etcd datastore has it.
+pub fn node_key(node: &str) -> String {
+    format!("/calico/resources/v3/projectcalico.org/nodes/{node}")
+}
+
+/// Key of the claim of a block by a node.
+pub fn block_key(node: &str, block: Ipv4Net) -> String {
+    format!("/calico/ipam/v2/host/{node}/ipv4/block/{}-{}", block.addr(), block.prefix_len())
+}
+
+/// Which etcd answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The cluster's id.
+    pub cluster: u64,
+    /// The member's id.
+    pub member: u64,
+}
+
+/// An answer with the values of some keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Who answered.
+    pub member: Member,
+    /// Keys that are there, with their values.
+    pub values: Vec<(String, String)>,
+}
+
+/// Why an answer could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EtcdError {
+    /// It is no JSON, or none of etcd's.
+    #[error("no answer of etcd: {0:?}")]
+    Foreign(String),
+    /// etcd answered with an error.
+    #[error("etcd answered with an error: {0}")]
+    Refused(String),
+}
+
+/// Read several keys at `endpoint` (`198.18.7.11:2379`) in one request, with the node's own certificate.
+///
+/// Over etcd's JSON gateway: one process and one connection for all keys.
+pub fn ask_keys(endpoint: &str, keys: &[String]) -> Argv {
+    let ranges: Vec<Value> =
+        keys.iter().map(|key| serde_json::json!({ "requestRange": { "key": BASE64.encode(key) } })).collect();
+    request(endpoint, "/v3/kv/txn", &serde_json::json!({ "success": ranges }))
+}
+
+/// Ask `endpoint` only who it is.
+pub fn ask_member(endpoint: &str) -> Argv {
+    request(endpoint, "/v3/maintenance/status", &serde_json::json!({}))
+}
+
+fn request(endpoint: &str, path: &str, body: &Value) -> Argv {
+    let file = |name: &str| format!("{PKI}/{name}");
+    Argv::new("curl")
+        .args(["-sS", "-m", "4", "--cacert", &file("ca.crt"), "--cert", &file("node.crt"), "--key", &file("node.key")])
+        .args(["-d", &body.to_string(), &format!("https://{endpoint}{path}")])
+}
+
+/// The member's id as etcd's metrics at `url` tell it, from a busybox container: the page is large, one line is kept.
+pub fn ask_metrics_from_pod(url: &str) -> Argv {
+    Argv::script("timeout 4 wget -q -O - \"$1\" | grep '^etcd_server_id'", [url])
+}
+
+/// The member's id in the answer to [`ask_metrics_from_pod`].
+pub fn metrics_member(text: &str) -> Option<u64> {
+    let line = text.lines().find(|line| line.starts_with("etcd_server_id{"))?;
+    u64::from_str_radix(line.split('"').nth(1)?, 16).ok()
+}
+
+impl Answer {
+    /// Read what the gateway or `etcdctl -w json` printed: `txn`, `get`, `endpoint status`.
+    pub fn parse(text: &str) -> Result<Self, EtcdError> {
+        let foreign = || EtcdError::Foreign(text.trim().chars().take(200).collect());
+        let json: Value = serde_json::from_str(text).map_err(|_| foreign())?;
+        if let Some(error) = json["error"].as_str() {
+            return Err(EtcdError::Refused(error.into()));
+        }
+        let status = &json[0]["Status"];
+        let body = if status.is_null() { &json } else { status };
+        let id = |name: &str| number(&body["header"][name]);
+        let member =
+            Member { cluster: id("cluster_id").ok_or_else(foreign)?, member: id("member_id").ok_or_else(foreign)? };
+        let parts = body["responses"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let ranges = parts.iter().map(|part| &part["response_range"]).chain([body]);
+        let values = ranges.filter_map(|range| range["kvs"].as_array()).flatten().filter_map(|pair| {
+            let plain = |name: &str| String::from_utf8(BASE64.decode(pair[name].as_str()?).ok()?).ok();
+            Some((plain("key")?, plain("value")?))
+        });
+        Ok(Self { member, values: values.collect() })
+    }
+
+    /// The value of `key`, if it is there.
+    pub fn value(&self, key: &str) -> Option<&str> {
+        self.values.iter().find(|(own, _)| own == key).map(|(_, value)| value.as_str())
+    }
+}
+
+/// The address with its prefix (`198.18.7.12/24`) and the AS, if there is one, of a node's object.
+pub fn node_bgp(object: &str) -> Option<(Ipv4Net, Option<u64>)> {
+    let json: Value = serde_json::from_str(object).ok()?;
+    let bgp = &json["spec"]["bgp"];
+    Some((bgp["ipv4Address"].as_str()?.parse().ok()?, number(&bgp["asNumber"])))
+}
+
+/// The gateway writes 64-bit numbers as text, `etcdctl` as numbers.
+fn number(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str()?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: Member = Member { cluster: 14_841_639_068_965_178_418, member: 10_276_657_743_932_975_437 };
+
+    #[test]
+    fn one_request_reads_both_keys() {
+        let answer = Answer::parse(include_str!("samples/etcd-txn.json")).expect("etcd's");
+        assert_eq!(answer.member, ID);
+        let (network, asn) = node_bgp(answer.value(&node_key("calico-02")).expect("the node")).expect("an object");
+        assert_eq!((network.to_string().as_str(), asn), ("198.18.7.12/24", Some(64512)));
+        let block = block_key("calico-02", "10.244.0.64/26".parse().expect("a block"));
+        assert_eq!(answer.value(&block), Some(r#"{"state":"confirmed"}"#));
+        assert_eq!(answer.value(&node_key("calico-01")), None);
+    }
+
+    #[test]
+    fn etcdctl_writes_numbers() {
+        let status = r#"[{"Endpoint":"127.0.0.1:2379","Status":{"header":{"cluster_id":14841639068965178418,"member_id":10276657743932975437,"revision":3,"raft_term":2},"version":"3.4.23"}}]"#;
+        assert_eq!(Answer::parse(status).expect("etcd's").member, ID);
+        let get = r#"{"header":{"cluster_id":14841639068965178418,"member_id":10276657743932975437},"kvs":[{"key":"YQ==","value":"Yg=="}],"count":1}"#;
+        assert_eq!(Answer::parse(get).expect("etcd's").value("a"), Some("b"));
+    }
+
+    #[test]
+    fn errors_are_told_apart() {
+        assert!(matches!(Answer::parse("404 page not found\n"), Err(EtcdError::Foreign(_))));
+        assert!(matches!(Answer::parse("{\"health\":\"true\"}"), Err(EtcdError::Foreign(_))));
+        let denied = r#"{"error":"etcdserver: permission denied","code":7,"message":"etcdserver: permission denied"}"#;
+        assert!(matches!(Answer::parse(denied), Err(EtcdError::Refused(text)) if text.contains("denied")));
+    }
+
+    #[test]
+    fn metrics_name_the_member() {
+        assert_eq!(metrics_member("etcd_server_id{server_id=\"8e9e05c52164694d\"} 1\n"), Some(ID.member));
+        assert_eq!(metrics_member("<html>"), None);
+    }
+}
