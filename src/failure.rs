@@ -1,5 +1,7 @@
 //! What the user is told at the end of a story that failed: id, exit code, causes, what is left behind, hints.
 
+mod cluster;
+
 use std::error::Error;
 use std::fmt;
 
@@ -16,7 +18,7 @@ pub enum Exit {
     /// The command line is not understood.
     Usage = 2,
     /// The lab or its lock is invalid.
-    Lab = 10,
+    LabInvalid = 10,
     /// Somebody else works on it, or has the name or address.
     Conflict = 11,
     /// No such lab, cluster, node or check.
@@ -26,11 +28,11 @@ pub enum Exit {
     /// Checks could not be asked.
     Unasked = 22,
     /// The host is not fit.
-    Host = 30,
+    HostUnfit = 30,
     /// A download failed.
     Download = 40,
     /// Bytes are not those that were pinned.
-    Mismatch = 41,
+    Digest = 41,
     /// Something is missing, and only a network would bring it.
     Offline = 42,
     /// The machine provider failed.
@@ -53,14 +55,14 @@ impl Exit {
         Self::Done,
         Self::Unexpected,
         Self::Usage,
-        Self::Lab,
+        Self::LabInvalid,
         Self::Conflict,
         Self::NoSuch,
         Self::Unproven,
         Self::Unasked,
-        Self::Host,
+        Self::HostUnfit,
         Self::Download,
-        Self::Mismatch,
+        Self::Digest,
         Self::Offline,
         Self::Provider,
         Self::Boot,
@@ -71,8 +73,8 @@ impl Exit {
     ];
 
     /// The number the process ends with.
-    pub fn code(self) -> u8 {
-        self as u8
+    pub fn code(self) -> i32 {
+        i32::from(self as u8)
     }
 
     /// The stable word for programs.
@@ -90,14 +92,14 @@ impl Exit {
             Self::Done => ("done", "done and proven"),
             Self::Unexpected => ("unexpected", "unexpected"),
             Self::Usage => ("usage", "usage"),
-            Self::Lab => ("lab", "lab or lock invalid"),
+            Self::LabInvalid => ("lab-invalid", "lab or lock invalid"),
             Self::Conflict => ("conflict", "conflict: locked, name or address taken"),
             Self::NoSuch => ("no-such", "no such lab, cluster, node or check"),
             Self::Unproven => ("unproven", "up, not proven"),
             Self::Unasked => ("unasked", "checks could not be asked"),
-            Self::Host => ("host", "host not fit"),
+            Self::HostUnfit => ("host-unfit", "host not fit"),
             Self::Download => ("download", "download failed"),
-            Self::Mismatch => ("mismatch", "digest or signature mismatch"),
+            Self::Digest => ("digest", "digest or signature mismatch"),
             Self::Offline => ("offline", "missing while offline"),
             Self::Provider => ("provider", "machine provider failed"),
             Self::Boot => ("boot", "boot or SSH failed"),
@@ -119,7 +121,7 @@ impl Exit {
 
 impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {
-        exit.code().into()
+        (exit as u8).into()
     }
 }
 
@@ -145,7 +147,7 @@ impl Failure {
     pub fn because(mut self, error: &(dyn Error + 'static)) -> Self {
         let mut cause = Some(error);
         while let Some(error) = cause {
-            self = self.reason(error.to_string());
+            self = self.because_text(error.to_string());
             cause = error.source();
         }
         self
@@ -153,7 +155,7 @@ impl Failure {
 
     /// One cause in words. What an earlier cause says already is not said again.
     #[must_use]
-    pub fn reason(mut self, cause: impl Into<String>) -> Self {
+    pub fn because_text(mut self, cause: impl Into<String>) -> Self {
         add(&mut self.because, cause.into(), |known, new| known.contains(new));
         self
     }
@@ -328,7 +330,7 @@ mod tests {
     #[test]
     fn codes_and_ids_are_distinct_and_in_order() {
         assert!(Exit::ALL.is_sorted());
-        let codes: Vec<u8> = Exit::ALL.iter().map(|exit| exit.code()).collect();
+        let codes: Vec<i32> = Exit::ALL.iter().map(|exit| exit.code()).collect();
         assert_eq!(codes, [0, 1, 2, 10, 11, 12, 21, 22, 30, 40, 41, 42, 50, 60, 61, 70, 80, 130]);
         let ids: std::collections::HashSet<_> = Exit::ALL.iter().map(|exit| exit.id()).collect();
         assert_eq!(ids.len(), codes.len());

@@ -114,4 +114,4 @@ fn random_below(end: usize) -> usize {
 }
 
 #[cfg(test)]
-mod example;
+pub(crate) mod example;

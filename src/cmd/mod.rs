@@ -2,6 +2,8 @@
 
 pub mod labs;
 pub mod lock;
+pub mod ls;
 pub mod plan;
 pub mod ssh;
+pub mod status;
 mod table;
