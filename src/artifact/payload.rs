@@ -271,4 +271,16 @@ fn clean(folder: &Path, path: &Path) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_lead_within_the_package() {
+        assert_eq!(clean(Path::new("usr/bin"), Path::new("../sbin/prog")), "usr/sbin/prog");
+        assert_eq!(clean(Path::new("usr/bin"), Path::new("/lib/prog")), "lib/prog");
+        assert_eq!(clean(Path::new(""), Path::new("./usr/../../etc/x")), "etc/x");
+        let links = [("a", "b"), ("b", "a")].map(|(from, to)| (from.to_owned(), to.to_owned()));
+        let circle = Members { files: BTreeMap::new(), links: links.into() };
+        assert!(circle.take("a").is_none());
+    }
+}

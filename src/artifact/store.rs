@@ -333,3 +333,6 @@ fn teller<'a>(pin: &'a Pin, events: &'a Events) -> impl FnMut(u64, Option<u64>) 
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,36 @@
+# Runs the whole of cloud-init in one process, without what a NoCloud seed never needs.
+#
+# Imports are most of cloud-init's time under emulation. It copes with the absence of its optional parts (schema
+# validator, template engine, serial ports, OAuth), so these are declared absent. It imports its HTTP client always
+# and calls it never here: an empty module takes that place.
+import gc
+import sys
+import types
+
+gc.disable()
+
+
+class Hollow(types.ModuleType):
+    """A module in which every name is an exception class: enough for `except` clauses and signatures."""
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return type(name, (Exception,), {})
+
+
+for absent in ("jsonschema", "jinja2", "netifaces", "oauthlib", "serial"):
+    sys.modules[absent] = None
+sys.modules["requests"] = Hollow("requests")
+sys.modules["requests"].exceptions = Hollow("requests.exceptions")
+sys.modules["requests.exceptions"] = sys.modules["requests"].exceptions
+
+# The same library's parser in C: ten times as quick on a seed of tens of kilobytes.
+import yaml
+
+yaml.SafeLoader, yaml.SafeDumper = yaml.CSafeLoader, yaml.CSafeDumper
+
+sys.argv = ["cloud-init"] + (sys.argv[1:] or ["init", "--local"])
+from cloudinit.cmd.main import main
+
+sys.exit(main())
