@@ -5,6 +5,8 @@ pub mod cx;
 pub mod draft;
 pub mod labs;
 pub mod lock;
+pub mod ls;
 pub mod plan;
 pub mod ssh;
+pub mod status;
 mod table;
