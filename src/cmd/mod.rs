@@ -1,1 +1,3 @@
 //! The stories, each readable from top to bottom.
+
+pub mod verify;

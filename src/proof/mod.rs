@@ -13,7 +13,7 @@ mod service;
 mod session;
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,0 +1,4 @@
+//! Every test with real parts, in one binary.
+
+mod proof;
+mod support;
