@@ -194,7 +194,7 @@ async fn render(
         instance_ids: plan.nodes.map(|node, _| format!("{}-{node}", locked.state().id)),
     };
     let texts = render::seeds(plan, &site.draft.image.user, &secrets, &site.cx.library)
-        .map_err(|error| Failure::new(Exit::Lab, "render", "render what the nodes read").because(&error))?;
+        .map_err(|error| Failure::new(Exit::LabInvalid, "render", "render what the nodes read").because(&error))?;
     let folder = locked.folder().join("rendered");
     let seeds = texts.try_map(|node, texts| {
         let own_folder = folder.join(node.as_str());
@@ -277,12 +277,12 @@ fn never_ready(node: &NodeName, machine: &Machine, error: &WaitError) -> Failure
         WaitError::Never { .. } => ("boot.node-died", "boot the machines"),
         WaitError::TimedOut { .. } => ("boot.not-ready", "wait for the machines"),
     };
-    let failure = Failure::new(Exit::Boot, id, doing).reason(format!("{node}: {error}"));
+    let failure = Failure::new(Exit::Boot, id, doing).because_text(format!("{node}: {error}"));
     let tail = console_tail(machine.console.as_deref(), 12);
     let failure = if tail.is_empty() {
-        failure.reason(format!("{node}'s console is empty: its kernel never began"))
+        failure.because_text(format!("{node}'s console is empty: its kernel never began"))
     } else {
-        failure.reason(format!("the last lines of {node}'s console:\n{tail}"))
+        failure.because_text(format!("the last lines of {node}'s console:\n{tail}"))
     };
     failure.hint(format!("calicolab logs {node} --console"))
 }
@@ -297,7 +297,7 @@ pub fn not_reached(error: &SshError) -> Failure {
 
 fn not_installed(error: &InstallError) -> Failure {
     let failure = match error {
-        InstallError::Altered { .. } => Failure::new(Exit::Mismatch, "install.altered", "install the nodes"),
+        InstallError::Altered { .. } => Failure::new(Exit::Digest, "install.altered", "install the nodes"),
         InstallError::Ssh { source, .. } if source.is_host_key_mismatch() => {
             Failure::new(Exit::HostKey, "ssh.host-key", "install the nodes")
         }
@@ -316,9 +316,9 @@ fn not_booted(error: &ProviderError) -> Failure {
 /// A failure to fetch in the words and with the code of the command line.
 pub fn not_fetched(error: &FetchError) -> Failure {
     let exit = match error {
-        FetchError::Mismatch { .. } => Exit::Mismatch,
+        FetchError::Mismatch { .. } => Exit::Digest,
         FetchError::Offline { .. } => Exit::Offline,
-        FetchError::Lacking { .. } | FetchError::NoArchive { .. } | FetchError::DiskFull { .. } => Exit::Host,
+        FetchError::Lacking { .. } | FetchError::NoArchive { .. } | FetchError::DiskFull { .. } => Exit::HostUnfit,
         _ => Exit::Download,
     };
     let failure = Failure::new(exit, error.id(), "fetch what the lab uses").because(error);

@@ -83,7 +83,7 @@ impl Cx<'_> {
     /// The cluster a verb is about: the named one, or the only one.
     pub fn which(&self, name: Option<&str>) -> Result<ClusterName, Failure> {
         let known: Vec<ClusterName> = self.known()?;
-        let none = |why: String| Failure::new(Exit::NoSuch, "cluster.none", "find the cluster").reason(why);
+        let none = |why: String| Failure::new(Exit::NoSuch, "cluster.none", "find the cluster").because_text(why);
         match (name, known.as_slice()) {
             (Some(name), _) => match known.iter().find(|one| one.as_str() == name) {
                 Some(found) => Ok(found.clone()),
@@ -101,7 +101,7 @@ impl Cx<'_> {
             (None, several) => {
                 let words: Vec<&str> = several.iter().map(ClusterName::as_str).collect();
                 Err(Failure::new(Exit::Usage, "cluster.which", "choose a cluster")
-                    .reason(format!("there are several{}", listed(&words)))
+                    .because_text(format!("there are several{}", listed(&words)))
                     .hint(format!("name one: --name {}", words[0])))
             }
         }
@@ -129,12 +129,12 @@ pub fn node_named(nodes: &[NodeName], word: &str) -> Result<NodeName, Failure> {
         if let Some(near) = nearest(word, &words) {
             let _ = write!(why, "; did you mean `{near}`?");
         }
-        Failure::new(Exit::NoSuch, "node.none", "find the node").reason(why)
+        Failure::new(Exit::NoSuch, "node.none", "find the node").because_text(why)
     })
 }
 
 fn interrupted(step: Step) -> Failure {
-    Failure::new(Exit::Interrupted, "interrupted", format!("finish `{}`", step.word())).reason("interrupted")
+    Failure::new(Exit::Interrupted, "interrupted", format!("finish `{}`", step.word())).because_text("interrupted")
 }
 
 /// The user's wish to end: the first Ctrl-C (or SIGTERM) ends the step at work, the second the program.

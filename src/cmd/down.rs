@@ -23,7 +23,7 @@ pub async fn down_all(cx: &Cx<'_>) -> Result<(), Failure> {
     let removed = futures::future::join_all(known.iter().map(|cluster| destroy(cx, cluster)));
     let all = async {
         let failed: Vec<Failure> = removed.await.into_iter().filter_map(Result::err).collect();
-        match failed.into_iter().reduce(|all, one| all.reason(one.to_string())) {
+        match failed.into_iter().reduce(|all, one| all.because_text(one.to_string())) {
             None => Ok(((), counted(known.len(), "cluster"))),
             Some(failure) => Err(failure),
         }

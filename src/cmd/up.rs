@@ -68,7 +68,7 @@ pub async fn up(cx: &Cx<'_>, want: &Want) -> Result<Proof, Failure> {
     if want.down_on_failure {
         return Err(match down::down(cx, &want.cluster).await {
             Ok(()) => failure.left("nothing: everything was removed again"),
-            Err(also) => failure.reason(also.to_string()),
+            Err(also) => failure.because_text(also.to_string()),
         });
     }
     let left = match machines {
@@ -109,7 +109,7 @@ pub async fn planned<'a>(cx: &Cx<'a>, want: &Want) -> Result<(Planned<'a>, Strin
     let kind = known.as_ref().map(|state| state.provider).or(want.provider);
     let choice = choose(cx.providers, kind, &plan)
         .await
-        .map_err(|error| Failure::new(Exit::Host, "provider.none", "choose where machines run").reason(error.to_string()))?;
+        .map_err(|error| Failure::new(Exit::HostUnfit, "provider.none", "choose where machines run").because_text(error.to_string()))?;
     cx.events.note(choice.why.clone());
     let (bearable, missing): (Vec<_>, Vec<_>) =
         choice.provider.lacks(&plan).await.into_iter().partition(|lack| lack.bearable);
@@ -117,8 +117,8 @@ pub async fn planned<'a>(cx: &Cx<'a>, want: &Want) -> Result<(Planned<'a>, Strin
         cx.events.warn(format!("{}; {}", lack.what, lack.remedy));
     }
     if !missing.is_empty() {
-        let failure = Failure::new(Exit::Host, "host.unfit", "find this host fit");
-        return Err(missing.into_iter().fold(failure, |failure, lack| failure.reason(lack.what).hint(lack.remedy)));
+        let failure = Failure::new(Exit::HostUnfit, "host.unfit", "find this host fit");
+        return Err(missing.into_iter().fold(failure, |failure, lack| failure.because_text(lack.what).hint(lack.remedy)));
     }
     let outcome = format!("{}, lab network {}", counted(plan.nodes.len(), "node"), plan.network.lab);
     Ok((Planned { draft, plan, provider: choice.provider }, outcome))
@@ -157,7 +157,7 @@ fn same_plan(cx: &Cx<'_>, plan: &Plan) -> Result<(), Failure> {
         return Ok(());
     }
     let failure = Failure::new(Exit::Conflict, "plan.differs", format!("carry on with `{}`", plan.cluster))
-        .reason(format!("the cluster `{}` was begun by another plan:\n{}", plan.cluster, differences.join("\n")));
+        .because_text(format!("the cluster `{}` was begun by another plan:\n{}", plan.cluster, differences.join("\n")));
     Err(failure.hint(format!("another name: --name {}-2", plan.cluster)).hint("remove it and begin anew: --recreate"))
 }
 
