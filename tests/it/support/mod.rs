@@ -1,0 +1,3 @@
+//! The real parts tests stand on.
+
+pub mod sshd;
