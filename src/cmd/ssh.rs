@@ -63,12 +63,7 @@ pub fn shell(folder: &Path, nodes: &[NodeName], node: &str, words: &[String]) ->
 
 /// What to execute for `cp SOURCE… TARGET`: scp with folders included. As with scp, an operand is on a node if it has a
 /// colon before any slash; a local file whose name has one is written `./a:b`.
-pub fn copy(
-    folder: &Path,
-    nodes: &[NodeName],
-    sources: &[String],
-    target: &str,
-) -> Result<Command, ShellError> {
+pub fn copy(folder: &Path, nodes: &[NodeName], sources: &[String], target: &str) -> Result<Command, ShellError> {
     let operands: Vec<&str> = sources.iter().map(String::as_str).chain([target]).collect();
     let mut remote = false;
     for word in &operands {

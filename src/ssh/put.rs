@@ -252,9 +252,12 @@ mod tests {
             mode,
             content: Content::Bytes(bytes.to_vec()),
         };
-        let batch =
-            prepare(vec![upload("/etc/a", 0o600, b"secret"), upload("/etc/b", 0o755, &[7; 512]), upload("/c", 0o644, b"")])
-                .expect("plain");
+        let batch = prepare(vec![
+            upload("/etc/a", 0o600, b"secret"),
+            upload("/etc/b", 0o755, &[7; 512]),
+            upload("/c", 0o644, b""),
+        ])
+        .expect("plain");
         let mut archive = tar::Archive::new(batch.tar);
         let members: Vec<(String, u32, u64)> = archive
             .entries()

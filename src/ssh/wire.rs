@@ -167,12 +167,7 @@ impl Wire {
     }
 
     /// Wait until the socket has something, can take something (`half_out`), or somebody wakes us.
-    pub(super) fn wait(
-        &mut self,
-        until: Instant,
-        half_out: bool,
-        called_off: &dyn Fn() -> bool,
-    ) -> Result<(), Fault> {
+    pub(super) fn wait(&mut self, until: Instant, half_out: bool, called_off: &dyn Fn() -> bool) -> Result<(), Fault> {
         if called_off() {
             return Err(Fault::CalledOff);
         }

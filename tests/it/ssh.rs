@@ -44,7 +44,7 @@ async fn much_on_stderr_and_little_on_stdout_are_both_whole() {
 async fn a_large_input_arrives_whole() {
     let sshd = Sshd::start();
     let remote = connect(&sshd).await;
-    let bytes: Vec<u8> = (0..16u32 << 20).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let bytes: Vec<u8> = (0..4u32 << 20).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
     let sum = |bytes: &[u8]| {
         use sha2::Digest as _;
         sha2::Sha256::digest(bytes).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
@@ -123,7 +123,8 @@ async fn our_own_limit_holds_where_the_far_sides_does_not() {
     let remote = connect(&sshd).await;
     let pids = sshd.folder().join("pids");
     // A stopped `timeout` cannot end anything.
-    let command = Argv::script("echo $$ $PPID >\"$1\"; kill -STOP $PPID; exec sleep 60", [pids.to_str().expect("plain")]);
+    let command =
+        Argv::script("echo $$ $PPID >\"$1\"; kill -STOP $PPID; exec sleep 60", [pids.to_str().expect("plain")]);
     let error = remote.run(&command, Duration::from_secs(1)).await.expect_err("too slow");
     assert!(matches!(error, SshError::TooLong { .. }), "{error:?}");
     assert!(remote.run(&Argv::new("true"), LIMIT).await.expect("the session goes on").ok());
@@ -156,6 +157,26 @@ async fn a_dropped_future_calls_its_command_off() {
     let start = Instant::now();
     assert!(remote.run(&Argv::new("true"), LIMIT).await.expect("the session goes on").ok());
     assert!(start.elapsed() < Duration::from_secs(5), "nobody waits for what was called off");
+}
+
+#[tokio::test]
+async fn commands_called_off_that_still_run_end_the_session_before_they_fill_it() {
+    let sshd = Sshd::start();
+    let remote = connect(&sshd).await;
+    let sleep = Argv::new("sleep").arg("20");
+    let mut lost = None;
+    for _ in 0..20 {
+        match tokio::time::timeout(Duration::from_millis(200), remote.run(&sleep, LIMIT)).await {
+            Err(_) => {}
+            Ok(result) => {
+                lost = Some(result.expect_err("it sleeps"));
+                break;
+            }
+        }
+    }
+    let lost = lost.expect("sshd takes ten at most");
+    assert!(lost.is_lost(), "whoever connects again goes on: {lost:?}");
+    assert!(connect(&sshd).await.run(&Argv::new("true"), LIMIT).await.expect("a new connection").ok());
 }
 
 #[tokio::test]

@@ -106,10 +106,8 @@ async fn an_upload_that_is_broken_off_leaves_nothing() {
     let large = sshd.folder().join("large");
     let file = std::fs::File::create(&large).expect("made");
     file.set_len(128 << 20).expect("sparse");
-    let put = remote.put(
-        Upload { path: path.to_str().expect("plain").into(), mode: 0o600, content: Content::File(large) },
-        LIMIT,
-    );
+    let put = remote
+        .put(Upload { path: path.to_str().expect("plain").into(), mode: 0o600, content: Content::File(large) }, LIMIT);
     let begun = async {
         while names(&folder).len() == 1 {
             tokio::time::sleep(Duration::from_millis(2)).await;

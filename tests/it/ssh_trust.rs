@@ -51,7 +51,8 @@ async fn a_stranger_is_named_and_gets_no_credential() {
 #[tokio::test]
 async fn a_user_key_that_nobody_knows_is_refused() {
     let (sshd, other) = (Sshd::start(), Sshd::start());
-    let error = Remote::connect(&sshd.target(), sshd.node(), &other.keys().key_file(), LIMIT).await.expect_err("unknown");
+    let error =
+        Remote::connect(&sshd.target(), sshd.node(), &other.keys().key_file(), LIMIT).await.expect_err("unknown");
     assert!(matches!(error, SshError::Auth { .. }), "{error:?}");
 }
 
@@ -123,7 +124,9 @@ fn folders_are_copied_there_and_back() {
     let at = |name: &str| sshd.folder().join(name).to_str().expect("plain").to_string();
     std::fs::create_dir_all(at("here/deep")).expect("made");
     std::fs::write(at("here/deep/a file"), "content").expect("written");
-    for (from, to) in [(at("here"), format!("calico-01:{}", at("there"))), (format!("calico-01:{}", at("there")), at("back"))] {
+    for (from, to) in
+        [(at("here"), format!("calico-01:{}", at("there"))), (format!("calico-01:{}", at("there")), at("back"))]
+    {
         let output = finish(shell::copy(&folder, &nodes(&sshd), &[from], &to).expect("a node"));
         assert!(output.status.success(), "{output:?}");
     }

@@ -56,9 +56,14 @@ impl Sshd {
         let keys = ClusterKeys::ensure(&folder.path().join("ssh"), &nodes).expect("keys");
         write(&folder.path().join("host_key"), &host_key(&keys, &node), 0o600);
         write(&folder.path().join("authorized_keys"), keys.authorized_key(), 0o600);
+        let bin = folder.path().join("bin");
+        std::fs::create_dir(&bin).expect("made");
         if rustix::process::getuid().is_root() {
             // Where sshd locks its unprivileged half in; made by the package's service, which does not run here.
             std::fs::DirBuilder::new().recursive(true).mode(0o755).create("/run/sshd").expect("sshd's own folder");
+        } else {
+            // An ordinary user's tests write as that user: they need the way to root, not its rights.
+            write(&bin.join("sudo"), "#!/bin/sh\nshift\nexec \"$@\"\n", 0o700);
         }
         let user = command_output("id", &["-un"]);
         let deadline = Instant::now() + PATIENCE;
@@ -152,7 +157,8 @@ fn config_text(folder: &Path, port: u16, level: &str) -> String {
     format!(
         "ListenAddress 127.0.0.1:{port}\nHostKey {folder}/host_key\nAuthorizedKeysFile {folder}/authorized_keys\n\
          PidFile none\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\n\
-         KbdInteractiveAuthentication no\nLogLevel {level}\nSubsystem sftp internal-sftp\n"
+         KbdInteractiveAuthentication no\nLogLevel {level}\nSubsystem sftp internal-sftp\n\
+         SetEnv PATH={folder}/bin:/usr/bin:/bin\n"
     )
 }
 
