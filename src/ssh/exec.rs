@@ -92,9 +92,13 @@ pub(super) fn execute(wire: &mut Wire, node: &NodeName, job: Job) -> bool {
     whole
 }
 
-/// Whether `timeout` at the far side may have ended the command: others may use its two statuses too, but not so late.
+/// Whether `timeout` at the far side may have ended the command: by status 124, or by killing it and itself. Others
+/// may end like that too, but not so late.
 fn cut_short(output: &Output) -> bool {
-    matches!(output.ended, Ended::Exit(124 | 137))
+    match &output.ended {
+        Ended::Exit(status) => matches!(status, 124 | 137),
+        Ended::Signal(name) => name == "KILL",
+    }
 }
 
 fn told(failure: Failure, node: NodeName, doing: String, limit: Duration) -> SshError {

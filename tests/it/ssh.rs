@@ -113,6 +113,8 @@ async fn the_far_side_ends_a_command_that_is_too_slow() {
     assert!(matches!(error, SshError::TooLong { .. }), "{error:?}");
     assert!(start.elapsed() < Duration::from_secs(5), "by the far side's own limit");
     assert!(remote.run(&Argv::new("true"), LIMIT).await.expect("the session goes on").ok());
+    let error = remote.run(&sh("trap '' TERM; while :; do sleep 1; done"), Duration::from_secs(1)).await;
+    assert!(matches!(error, Err(SshError::TooLong { .. })), "also one that will not go: {error:?}");
     let own = remote.run(&sh("exit 124"), LIMIT).await.expect("ran");
     assert_eq!(own.ended, Ended::Exit(124), "a command's own 124 is not ours to take");
 }
