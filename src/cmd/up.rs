@@ -89,20 +89,30 @@ pub struct Planned<'a> {
     pub provider: &'a dyn Provider,
 }
 
-/// Read, choose, plan, and ask what the host lacks. Changes nothing.
-pub async fn planned<'a>(cx: &Cx<'a>, want: &Want) -> Result<(Planned<'a>, String), Failure> {
+/// Read and plan. Changes nothing.
+pub fn drafted(cx: &Cx<'_>, want: &Want) -> Result<(Draft, Plan), Failure> {
     let draft = Draft::read(cx, &want.lab, &want.wish)?;
-    let known = match cx.home.read(&want.cluster) {
-        Ok(state) => Some(state),
-        Err(StateError::NoSuch { .. }) => None,
-        Err(error) => return Err(unreadable(&want.cluster, &error)),
-    };
-    let net = match &known {
+    let net = match known(cx, &want.cluster)? {
         Some(state) => LabNet(state.network),
         None => free_network(cx, &draft)?,
     };
     let plan = draft.plan(&want.cluster, net);
+    Ok((draft, plan))
+}
+
+fn known(cx: &Cx<'_>, cluster: &ClusterName) -> Result<Option<ClusterState>, Failure> {
+    match cx.home.read(cluster) {
+        Ok(state) => Ok(Some(state)),
+        Err(StateError::NoSuch { .. }) => Ok(None),
+        Err(error) => Err(unreadable(cluster, &error)),
+    }
+}
+
+/// Read, choose, plan, and ask what the host lacks. Changes nothing.
+pub async fn planned<'a>(cx: &Cx<'a>, want: &Want) -> Result<(Planned<'a>, String), Failure> {
+    let (draft, plan) = drafted(cx, want)?;
     complete(&plan)?;
+    let known = known(cx, &want.cluster)?;
     if known.is_some() {
         same_plan(cx, &plan)?;
     }
@@ -212,6 +222,7 @@ fn write_down(cx: &Cx<'_>, locked: &mut Locked, plan: &Plan) -> Result<(), Failu
     };
     let events = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("events.jsonl")).map_err(io)?;
     cx.events.record_to(events);
+    crate::record::keep(&folder).map_err(io)?;
     let text = serde_json::to_vec_pretty(plan).map_err(|error| io(error.into()))?;
     durable::write(&folder.join("plan.json"), &text, 0o600).map_err(io)
 }

@@ -3,7 +3,7 @@
 mod build;
 mod follow;
 mod initrd;
-mod needs;
+pub mod needs;
 mod recipe;
 
 use std::collections::BTreeMap;
