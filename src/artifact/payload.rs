@@ -84,7 +84,10 @@ struct Manifest {
 pub async fn pack(cache: &Cache, parts: Vec<Part>, events: &Events) -> Result<Payload, FetchError> {
     for part in &parts {
         if !matches!(part.package.pin().source, Source::Apt { .. }) {
-            return Err(FetchError::NoWay { name: part.package.pin().name.clone(), what: "something else than a package" });
+            return Err(FetchError::NoWay {
+                name: part.package.pin().name.clone(),
+                what: "something else than a package",
+            });
         }
     }
     let recipe = recipe(&parts);
@@ -129,10 +132,9 @@ fn make(path: &Path, parts: &[Part]) -> Result<((Digest, u64), Vec<PayloadFile>)
         let package = &part.package.pin().name;
         let mut tree = members_of(part.package.path(), part)?;
         for wanted in &part.files {
-            let (mode, content) = tree.remove(wanted).ok_or_else(|| FetchError::NoMember {
-                package: package.clone(),
-                path: wanted.clone(),
-            })?;
+            let (mode, content) = tree
+                .remove(wanted)
+                .ok_or_else(|| FetchError::NoMember { package: package.clone(), path: wanted.clone() })?;
             let (sha256, bytes) = (sha256_of(&content), content.len() as u64);
             members.push((PayloadFile { path: wanted.clone(), sha256, mode, bytes, on: part.on }, content));
         }

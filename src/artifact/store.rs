@@ -165,7 +165,8 @@ impl Store {
     /// want the same file fetch it once.
     pub async fn ensure_all(&self, pins: &[Pin], events: &Events) -> Result<Vec<Verified>, FetchError> {
         let found = try_join_all(pins.iter().map(|pin| self.look(pin))).await?;
-        let wanted: Vec<&Pin> = pins.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(pin, _)| pin).collect();
+        let wanted: Vec<&Pin> =
+            pins.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(pin, _)| pin).collect();
         if wanted.is_empty() {
             return Ok(found.into_iter().flatten().collect());
         }
@@ -174,9 +175,10 @@ impl Store {
         }
         let fetched = self.fetch_all(wanted, events).await?;
         let same = |pin: &Pin| fetched.iter().find(|file| file.pin.digest == pin.digest).cloned();
-        let all = pins.iter().zip(found).map(|(pin, found)| {
-            found.or_else(|| same(pin).map(|file| Verified { pin: pin.clone(), ..file }))
-        });
+        let all = pins
+            .iter()
+            .zip(found)
+            .map(|(pin, found)| found.or_else(|| same(pin).map(|file| Verified { pin: pin.clone(), ..file })));
         Ok(all.map(|file| file.expect("what was not found was fetched")).collect())
     }
 
@@ -200,12 +202,11 @@ impl Store {
         let mut missing = Vec::new();
         for pin in pins {
             locks.push(files::lock(&self.cache.lock_file(&pin.digest.hex()), &label(pin), events).await?);
-            match self.look(pin).await? {
-                Some(file) => ready.push(file),
-                None => {
-                    self.discard_damaged(pin, events)?;
-                    missing.push(pin);
-                }
+            if let Some(file) = self.look(pin).await? {
+                ready.push(file);
+            } else {
+                self.discard_damaged(pin, events)?;
+                missing.push(pin);
             }
         }
         let (packages, others): (Vec<&Pin>, _) =
@@ -268,8 +269,8 @@ impl Store {
                 };
             }
             let Err(error) = ended else { continue };
-            if matches!(error, FetchError::TooLong { .. }) {
-                // Too long a file is not the pin's, and no beginning of it.
+            if matches!(error, FetchError::TooLong { .. } | FetchError::DiskFull { .. }) {
+                // Too long a file is no beginning of the pin's; and a full disk needs what is there.
                 let _ = std::fs::remove_file(&part);
             }
             if place + 1 < urls.len() {
@@ -295,7 +296,7 @@ impl Store {
         let (got, bytes) = hashed(part.into(), pin.digest).await.map_err(&reading)?;
         if got != pin.digest {
             std::fs::remove_file(part).map_err(&reading)?;
-            return Err(FetchError::Mismatch { name: label(pin), from: from.into(), wanted: pin.digest, got });
+            return Err(FetchError::mismatch(label(pin), from, pin.digest, got));
         }
         let path = self.cache.file(&pin.digest);
         let (from, to) = (part.to_owned(), path.clone());

@@ -62,7 +62,8 @@ pub async fn apt_only(
     if when == When::IfGone && in_use.iter().all(|pin| pin.is_some_and(|pin| cache.file(&pin.digest).exists())) {
         return Ok(Relocked { lock: lock.clone(), changes: Vec::new() });
     }
-    let mut records = ask(cache, archive, lab, if when == When::IfGone { Age::Hours } else { Age::Fresh }, events).await?;
+    let mut records =
+        ask(cache, archive, lab, if when == When::IfGone { Age::Hours } else { Age::Fresh }, events).await?;
     let has = |records: &[Record], pin: &Pin| {
         cache.file(&pin.digest).exists() || records.iter().any(|record| record.digest == pin.digest)
     };

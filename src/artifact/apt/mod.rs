@@ -147,7 +147,8 @@ impl Lists {
 
     async fn apt(&self, program: &str, words: Argv, limit: Duration) -> Result<(Argv, Output), FetchError> {
         // LC_ALL for what apt prints; -c is read after the host's own files, so it has the last word.
-        let argv = Argv::new("env").args(["LC_ALL=C", program, "-c"]).arg(self.root.join("apt.conf").display().to_string());
+        let argv =
+            Argv::new("env").args(["LC_ALL=C", program, "-c"]).arg(self.root.join("apt.conf").display().to_string());
         let argv = argv.args(words.words().iter().cloned());
         let failed = |source| FetchError::Command { doing: format!("running this host's {program}"), source };
         run(&argv, limit).await.map(|output| (argv, output)).map_err(failed)
@@ -158,10 +159,9 @@ impl Lists {
         events.progress(Step::Fetch, "Debian's archive", "refreshing the list of packages");
         let _ = std::fs::remove_file(self.stamp());
         let (argv, output) = self.apt("apt-get", Argv::new("-q").arg("update"), UPDATE_LIMIT).await?;
-        output.success(&argv).map_err(|source| FetchError::Command {
-            doing: "refreshing the list of Debian packages".into(),
-            source,
-        })?;
+        output
+            .success(&argv)
+            .map_err(|source| FetchError::Command { doing: "refreshing the list of Debian packages".into(), source })?;
         write_whole(&self.stamp(), b"").map_err(failed("noting the list's age", &self.root, 0))
     }
 
@@ -249,12 +249,9 @@ fn agrees(pin: &Pin, records: &[Record]) -> Result<(), FetchError> {
     let same = |record: &&Record| record.package == package(pin).0 && record.version == pin.version;
     let mut digests = records.iter().filter(same).map(|record| record.digest);
     match digests.next() {
-        Some(got) if got != pin.digest && !digests.any(|other| other == pin.digest) => Err(FetchError::Mismatch {
-            name: super::store::label(pin),
-            from: "the archive's signed index".into(),
-            wanted: pin.digest,
-            got,
-        }),
+        Some(got) if got != pin.digest && !digests.any(|other| other == pin.digest) => {
+            Err(FetchError::mismatch(super::store::label(pin), "the archive's signed index", pin.digest, got))
+        }
         _ => Ok(()),
     }
 }
@@ -263,7 +260,8 @@ fn agrees(pin: &Pin, records: &[Record]) -> Result<(), FetchError> {
 fn downloaded(folder: &Path, pin: &Pin) -> Option<PathBuf> {
     let stem = format!("{}_{}_", package(pin).0, pin.version.replace(':', "%3a"));
     let names = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
-    let mut fitting = names.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&stem)));
+    let mut fitting =
+        names.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&stem)));
     fitting.next()
 }
 

@@ -230,7 +230,9 @@ Components: main
     #[test]
     fn only_debians_own_entries_remain() {
         let mut entries = stanzas(DEB822);
-        entries.extend(one_line("deb [arch=amd64 signed-by=/keys/debian-archive-x.gpg] http://s.example/d x-security main"));
+        entries.extend(one_line(
+            "deb [arch=amd64 signed-by=/keys/debian-archive-x.gpg] http://s.example/d x-security main",
+        ));
         entries.extend(one_line("deb http://third.example/ stable extra # no main, no Debian"));
         entries.extend(one_line("deb-src http://mirror.example/debian bookworm main"));
         let places: Vec<_> = entries.iter().filter(|entry| entry.is_debian()).flat_map(Entry::places).collect();

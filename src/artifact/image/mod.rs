@@ -51,7 +51,7 @@ impl Built {
         if got == wanted {
             return Ok(path);
         }
-        Err(FetchError::Mismatch { name: "the image's tree".into(), from: path.display().to_string(), wanted, got })
+        Err(FetchError::mismatch("the image's tree".into(), &path.display().to_string(), wanted, got))
     }
 }
 
@@ -94,11 +94,11 @@ pub async fn ensure(
         events.warn(format!("{subject} was damaged in the cache; it is removed and built again"));
         build::clear(&folder).await?;
     }
+    needs::room(cache)?;
     let lacks = lacks(cache).await;
     if !lacks.is_empty() {
         return Err(FetchError::Lacking { lacks });
     }
-    needs::room(cache)?;
     let part = folder.with_file_name(format!(".{name}.part"));
     let made = build::build(archive, recipe, &parsed, &part, events).await;
     let kept = match made {
@@ -113,7 +113,9 @@ pub async fn ensure(
     events.subject_done(Step::Fetch, &subject, "built");
     match look(&folder, digest).await? {
         Some(built) => Ok(built),
-        None => Err(FetchError::Recipe { image: recipe.name.clone(), why: "what was built is not what was kept".into() }),
+        None => {
+            Err(FetchError::Recipe { image: recipe.name.clone(), why: "what was built is not what was kept".into() })
+        }
     }
 }
 
@@ -121,8 +123,7 @@ pub async fn ensure(
 async fn keep(part: &Path, folder: &Path, recipe: Digest) -> Result<(), FetchError> {
     let (from, to) = (part.to_owned(), folder.to_owned());
     let kept = blocking(move || {
-        let mut list =
-            List { schema: LIST_SCHEMA, recipe, built: jiff::Timestamp::now(), files: BTreeMap::new() };
+        let mut list = List { schema: LIST_SCHEMA, recipe, built: jiff::Timestamp::now(), files: BTreeMap::new() };
         for name in [DISK, KERNEL, INITRD, TREE] {
             let path = from.join(name);
             std::fs::File::open(&path)?.sync_all()?;

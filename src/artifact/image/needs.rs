@@ -59,12 +59,7 @@ pub async fn lacks(cache: &Cache) -> Vec<Lacking> {
     if free < ROOM {
         lacks.push(Lacking {
             id: "image.disk",
-            what: format!(
-                "{} MiB of disk in {}; {} MiB are free",
-                ROOM >> 20,
-                cache.root().display(),
-                free >> 20
-            ),
+            what: format!("{} MiB of disk in {}; {} MiB are free", ROOM >> 20, cache.root().display(), free >> 20),
             remedy: "free some, or set XDG_CACHE_HOME to a folder on a larger disk".into(),
         });
     }

@@ -52,17 +52,17 @@ impl Recipe {
     pub fn digest(&self) -> Digest {
         let mut files: Vec<&RecipeFile> = self.files.iter().collect();
         files.sort();
-        let mut text = format!("{VERSION} {} {} {}\n", self.name, self.suite, self.disk_mib);
-        for file in files {
-            text += &format!("{:?} {} {}\n", file.path, file.executable, sha256_of(&file.content));
-        }
-        sha256_of(text.as_bytes())
+        let head = format!("{VERSION} {} {} {}", self.name, self.suite, self.disk_mib);
+        let lines =
+            files.iter().map(|file| format!("{:?} {} {}", file.path, file.executable, sha256_of(&file.content)));
+        sha256_of(std::iter::once(head).chain(lines).collect::<Vec<_>>().join("\n").as_bytes())
     }
 
     pub(super) fn parse(&self) -> Result<Parsed, FetchError> {
-        let overlay = self.files.iter().filter_map(|file| {
-            Some(RecipeFile { path: file.path.strip_prefix("rootfs/")?.into(), ..file.clone() })
-        });
+        let overlay = self
+            .files
+            .iter()
+            .filter_map(|file| Some(RecipeFile { path: file.path.strip_prefix("rootfs/")?.into(), ..file.clone() }));
         Ok(Parsed {
             packages: self.lines("packages.txt")?,
             dpkg_options: self.lines("dpkg.cfg")?,
@@ -94,11 +94,8 @@ mod tests {
     use super::*;
 
     fn recipe() -> Recipe {
-        let file = |path: &str, content: &str| RecipeFile {
-            path: path.into(),
-            content: content.into(),
-            executable: false,
-        };
+        let file =
+            |path: &str, content: &str| RecipeFile { path: path.into(), content: content.into(), executable: false };
         let files = vec![
             file("packages.txt", "# kernel\nlinux # why\n\n"),
             file("dpkg.cfg", ""),
@@ -135,9 +132,9 @@ mod tests {
             |recipe| recipe.files[3].executable = true,
         ];
         for change in changes {
-            let mut changed = recipe();
-            change(&mut changed);
-            assert_ne!(first, changed.digest());
+            let mut other = recipe();
+            change(&mut other);
+            assert_ne!(first, other.digest());
         }
     }
 }

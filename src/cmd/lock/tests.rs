@@ -49,12 +49,18 @@ fn day() -> jiff::civil::Date {
 #[test]
 fn only_what_differs_is_a_change() {
     let lab = lab(&["bird", "runc", "gone"]);
-    let first = relock(&lab, &empty(), &[record("bird", "1", "aa"), record("runc", "1", "bb"), record("gone", "1", "cc")], day());
+    let first = relock(
+        &lab,
+        &empty(),
+        &[record("bird", "1", "aa"), record("runc", "1", "bb"), record("gone", "1", "cc")],
+        day(),
+    );
     assert_eq!(first.changes.len(), 3);
     assert!(first.lock.missing.is_empty());
     let now = [record("bird", "2", "dd"), record("bird", "1", "aa"), record("runc", "1", "bb")];
     let second = relock(&lab, &first.lock, &now, day().tomorrow().expect("a day"));
-    let change = |name: &str, new: Option<&str>| Change { name: name.into(), old: Some("1".into()), new: new.map(Into::into) };
+    let change =
+        |name: &str, new: Option<&str>| Change { name: name.into(), old: Some("1".into()), new: new.map(Into::into) };
     assert_eq!(second.changes, [change("bird", Some("2")), change("gone", None)]);
     assert_eq!(second.lock.pin("runc", NODE_ARCH), first.lock.pin("runc", NODE_ARCH), "untouched, date and all");
     assert_eq!(second.lock.missing[0].name, "gone");
