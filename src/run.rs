@@ -46,7 +46,12 @@ pub fn main_with(providers: &Providers) -> ExitCode {
     // What still runs on other threads (a hash, a far command) must not hold up the end of an interrupted story.
     runtime.shutdown_background();
     reporter.finish();
-    ended(result, as_json)
+    let exit = ended(result, as_json);
+    match cli.verb {
+        // As with ssh(1): any other code is the far command's.
+        Verb::Ssh { .. } | Verb::Cp { .. } => ExitCode::from(cmd::ssh::OWN_FAILURE),
+        _ => exit,
+    }
 }
 
 fn ended(result: Result<Exit, Failure>, as_json: bool) -> ExitCode {
@@ -69,7 +74,7 @@ async fn told(cli: &Cli, providers: &Providers, events: Events) -> Result<Exit, 
         Failure::new(Exit::Unexpected, id, doing).because(error)
     };
     let verb = word(&cli.verb);
-    let home = Home::from_env(verb).map_err(|error| unexpected("home", "find the state directory", &error))?;
+    let home = Home::from_env(verb).map_err(|error| Failure::of_state("find the state directory", &error))?;
     let cache = Cache::from_env().map_err(|error| unexpected("cache", "find the cache", &error))?;
     let made = providers(home.root(), cache.root());
     let providers: Vec<&dyn Provider> = made.iter().map(AsRef::as_ref).collect();
@@ -214,7 +219,14 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
         }
         Verb::Ls { form } => list_clusters(cx, form.output, quiet).await,
         Verb::Status { which, form } => status(cx, which.name.as_deref(), form.output, quiet).await,
-        Verb::Ssh { .. } | Verb::SshConfig { .. } | Verb::Cp { .. } => cmd::shell::shell(cx, verb),
+        Verb::Ssh { which, node, words } => {
+            cmd::shell::login(cx, &cx.which(which.name.as_deref())?, node, words)
+        }
+        Verb::Cp { which, paths } => cmd::shell::copy(cx, &cx.which(which.name.as_deref())?, paths),
+        Verb::SshConfig { node, which } => {
+            data(&cmd::shell::config(cx, &cx.which(which.name.as_deref())?, node.as_deref())?);
+            Ok(Exit::Done)
+        }
         Verb::Logs { node, which, console, unit, tail } => {
             use cmd::logs::Source;
             let cluster = cx.which(which.name.as_deref())?;
@@ -254,8 +266,7 @@ async fn planned(cx: &Cx<'_>, want: &up::Want, output: Format, quiet: bool) -> R
 }
 
 async fn list_clusters(cx: &Cx<'_>, output: Format, quiet: bool) -> Result<Exit, Failure> {
-    let found =
-        cx.home.list().map_err(|error| Failure::new(Exit::Unexpected, "home.list", "list the clusters").because(&error))?;
+    let found = cx.home.list().map_err(|error| Failure::of_state("list the clusters", &error))?;
     let mut powers = Vec::new();
     for one in &found {
         powers.push(match &one.state {

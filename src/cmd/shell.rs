@@ -35,10 +35,15 @@ pub fn config(cx: &Cx<'_>, cluster: &ClusterName, node: Option<&str>) -> Result<
 
 fn become_it(mut command: Command) -> Result<Exit, Failure> {
     let error = command.exec();
-    Err(Failure::new(Exit::Ssh, "ssh.exec", "run OpenSSH's client").because(&error))
+    Err(Failure::new(Exit::Unexpected, "ssh.exec", "run OpenSSH's client").because(&error))
 }
 
-/// These verbs end as ssh(1) does when they themselves fail.
 fn not_run(error: &ShellError) -> Failure {
-    Failure::new(Exit::Ssh, "ssh.refused", "reach the node").because(error)
+    let (exit, id) = match error {
+        ShellError::UnknownNode { .. } => (Exit::NoSuch, "node.none"),
+        ShellError::NoClient { .. } => (Exit::HostUnfit, "ssh.client"),
+        ShellError::NoNode => (Exit::Usage, "usage.cp"),
+        ShellError::NoConfig { .. } | ShellError::Config { .. } => (Exit::Conflict, "ssh.config"),
+    };
+    Failure::new(exit, id, "reach the node").because(error)
 }
