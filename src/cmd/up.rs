@@ -13,6 +13,7 @@ use crate::failure::{Exit, Failure};
 use crate::lab::name::{ClusterName, PerNode};
 use crate::lab::plan::{LabNet, Plan};
 use crate::machine::{Kind, Leased, Power, Provider, choose};
+use crate::proof::round::Pace;
 use crate::proof::{Proof, expect};
 use crate::ssh::Remote;
 
@@ -254,7 +255,7 @@ pub async fn prove(
     let checks = expect::expect(plan);
     let patience = Duration::from_secs(plan.proof.up_s);
     let taking = async {
-        let proof = crate::proof::round::prove(plan, &checks, askers, patience, &cx.events).await;
+        let proof = crate::proof::round::prove(plan, &checks, askers, Pace::SessionsFirst, patience, &cx.events).await;
         let outcome = verify::outcome(&proof);
         let verdict = verify::unproven(&plan.cluster, &proof);
         let last = keep(&locked.folder(), &proof)?;

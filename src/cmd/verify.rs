@@ -10,7 +10,7 @@ use crate::failure::{Exit, Failure};
 use crate::lab::name::{ClusterName, PerNode};
 use crate::lab::plan::Plan;
 use crate::machine::Target;
-use crate::proof::round::prove;
+use crate::proof::round::{Pace, prove};
 use crate::proof::{Check, Proof, expect};
 use crate::ssh::{Remote, SshError};
 
@@ -42,7 +42,7 @@ pub async fn verify(cx: &Cx<'_>, cluster: &ClusterName, want: &Want) -> Result<P
     let taking = async {
         let remotes = connect(cx, cluster, &plan, &state).await?;
         let patience = want.patience.unwrap_or(Duration::from_secs(plan.proof.verify_s));
-        let proof = prove(&plan, &checks, &bring::askers_or_why(remotes), patience, &cx.events).await;
+        let proof = prove(&plan, &checks, &bring::askers_or_why(remotes), Pace::AtOnce, patience, &cx.events).await;
         let last = keep(&cx.home.folder(cluster), &proof)?;
         // Who holds the cluster writes its state; a look from beside is kept as a proof file only.
         if let Ok(mut locked) = cx.home.lock(cluster)
