@@ -91,11 +91,13 @@ pub async fn connect(
 /// How the nodes of a cluster are reached, if all its machines were made.
 pub fn targets(plan: &Plan, state: &ClusterState) -> Result<PerNode<Target>, Failure> {
     plan.nodes.try_map(|node, _| {
-        state.machines.iter().find(|(name, _)| name == node).map(|(_, machine)| machine.target.clone()).ok_or_else(|| {
-            Failure::new(Exit::Conflict, "machine.missing", format!("reach {node}"))
-                .because_text(format!("{node} has no machine: the cluster is {}", state.phase.word()))
-                .hint(format!("calicolab up {} --name {}", state.lab, state.name))
-        })
+        state.machines.iter().find(|(name, _)| name == node).map(|(_, machine)| machine.target.clone()).ok_or_else(
+            || {
+                Failure::new(Exit::Conflict, "machine.missing", format!("reach {node}"))
+                    .because_text(format!("{node} has no machine: the cluster is {}", state.phase.word()))
+                    .hint(format!("calicolab up {} --name {}", state.lab, state.name))
+            },
+        )
     })
 }
 
@@ -118,8 +120,12 @@ pub fn unproven(cluster: &ClusterName, proof: &Proof) -> Option<Failure> {
         _ => (Exit::Unproven, "proof.failed"),
     };
     let others = failing(proof).len() - 1;
-    let mut failure = Failure::new(exit, id, format!("prove `{cluster}`"))
-        .because_text(format!("{} ({}): {}", first.id, first.check.layer(), first.verdict.text()));
+    let mut failure = Failure::new(exit, id, format!("prove `{cluster}`")).because_text(format!(
+        "{} ({}): {}",
+        first.id,
+        first.check.layer(),
+        first.verdict.text()
+    ));
     if others > 0 {
         failure = failure.because_text(format!("and {} later in the chain", counted(others, "check")));
     }
