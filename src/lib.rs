@@ -7,6 +7,7 @@ pub mod cmd;
 pub mod command;
 pub mod durable;
 pub mod event;
+pub mod failure;
 pub mod install;
 pub mod lab;
 pub mod machine;

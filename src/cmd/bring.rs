@@ -122,7 +122,7 @@ struct Own {
 async fn fetch(site: &Site<'_>, locked: &Locked) -> Result<((Bytes, Own), String), Failure> {
     let (image, payload) = tokio::try_join!(os_image(site), programs(site)).map_err(|error| not_fetched(&error))?;
     let folder = locked.folder();
-    let own = |what: &str, error: &dyn std::error::Error| {
+    let own = |what: &str, error: &(dyn std::error::Error + 'static)| {
         Failure::new(Exit::Unexpected, "cluster.secrets", format!("make the cluster's {what}")).because(error)
     };
     let keys = ClusterKeys::ensure(&folder.join("ssh"), &site.plan.nodes).map_err(|error| own("SSH keys", &error))?;
@@ -141,7 +141,7 @@ async fn os_image(site: &Site<'_>) -> Result<Image, FetchError> {
         return Err(FetchError::NoWay { name: wanted.name.clone(), what: "a downloaded image with this installer" });
     };
     let files = cx.library.image_recipe_files(recipe).map_err(|error| FetchError::Recipe {
-        file: recipe.clone(),
+        image: wanted.name.clone(),
         why: error.to_string(),
     })?;
     let recipe = Recipe::new(&wanted.name, suite, files.into_iter().map(|file| (file.path, file.bytes)));
@@ -204,7 +204,6 @@ async fn render(
         Ok(Seed {
             meta_data: texts.meta_data.clone(),
             user_data: texts.user_data.clone(),
-            network_config: None,
             host_key: secrets.host_keys[node].public.clone(),
             payload: Some(bytes.payload.path().into()),
         })

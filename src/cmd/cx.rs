@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::artifact::Cache;
+use crate::artifact::store::Cache;
 use crate::cluster::home::Home;
 use crate::cluster::lease::Leases;
 use crate::event::{Event, Events, Step};
@@ -152,7 +152,7 @@ impl Interrupt {
             loop {
                 tokio::select! { _ = interrupt.recv() => (), _ = terminate.recv() => () }
                 if *tell.borrow() {
-                    std::process::exit(Exit::Interrupted.code());
+                    std::process::exit(Exit::Interrupted.code().into());
                 }
                 let _ = tell.send(true);
             }

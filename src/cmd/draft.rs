@@ -8,9 +8,10 @@ use crate::lab::name::{ClusterName, LabName};
 use crate::lab::pin::Lock;
 use crate::lab::plan::{LabNet, Plan};
 use crate::lab::problem::nearest;
-use crate::lab::setting::Setting;
+use crate::lab::setting::{Setting, SettingError};
 
 use super::cx::Cx;
+use super::labs::{self, LabsError};
 
 /// A lab and all it names.
 pub struct Draft {
@@ -26,25 +27,17 @@ impl Draft {
     /// Read the lab `name` with what is asked beside its file. Every problem is told at once.
     pub fn read(cx: &Cx<'_>, name: &str, wish: &Wish) -> Result<Self, Failure> {
         let name = lab_name(cx, name)?;
-        let library = |error| Failure::new(Exit::NoSuch, "lab.unreadable", "read the lab").because(&error);
-        let invalid = |error| Failure::new(Exit::LabInvalid, "lab.invalid", "read the lab").because(&error);
-        let images = cx.library.images().map_err(library)?;
         let mut settings = Vec::new();
         for text in &wish.sets {
-            let setting: Setting = text.parse().map_err(|error: crate::lab::setting::SettingError| {
+            let setting: Setting = text.parse().map_err(|error: SettingError| {
                 Failure::new(Exit::Usage, "usage.set", "read --set").because(&error)
             })?;
             settings.push(setting);
         }
         settings.extend(wish.nodes.map(|count| Setting::nodes(count.into())));
-        let text = cx.library.lab(&name).map_err(library)?;
-        let lab = Lab::read(&name, &text.text, &text.shown, &settings, &images).map_err(invalid)?;
         let own = cx.own_locks.join(name.as_str()).join("lock.yaml");
-        let lock = match cx.library.lock_text(&name, Some(&own)).map_err(library)? {
-            Some(text) => Lock::read(&text.text, &text.shown)
-                .map_err(|error| Failure::new(Exit::LabInvalid, "lock.invalid", "read the lock").because(&error))?,
-            None => Lock::empty(),
-        };
+        let (lab, lock) = labs::read(&cx.library, &name, &settings, Some(&own)).map_err(|error| unread(&error))?;
+        let images = cx.library.images().map_err(|error| unread(&LabsError::Library(error)))?;
         let image = images.get(&lab.image).cloned().ok_or_else(|| {
             Failure::new(Exit::LabInvalid, "lab.image", "find the lab's image")
                 .because_text(format!("images.yaml has no `{}`", lab.image))
@@ -69,7 +62,18 @@ pub fn complete(plan: &Plan) -> Result<(), Failure> {
         .hint(format!("calicolab lock {} --apt-only", plan.lab)))
 }
 
-fn lab_name(cx: &Cx<'_>, word: &str) -> Result<LabName, Failure> {
+/// A lab that could not be read, in the words and with the code of the command line.
+pub fn unread(error: &LabsError) -> Failure {
+    let (exit, id) = match error {
+        LabsError::Wrong { .. } => (Exit::LabInvalid, "lab.invalid"),
+        LabsError::NoFile { .. } => (Exit::NoSuch, "lab.none"),
+        LabsError::Library(_) => (Exit::NoSuch, "lab.unreadable"),
+    };
+    Failure::new(exit, id, "read the lab").because(error)
+}
+
+/// The lab that a word means, or a failure that knows the nearest.
+pub fn lab_name(cx: &Cx<'_>, word: &str) -> Result<LabName, Failure> {
     let none = || Failure::new(Exit::NoSuch, "lab.none", "find the lab");
     let known = cx.library.labs().map_err(|error| none().because(&error))?;
     if let Some(found) = known.iter().find(|lab| lab.as_str() == word) {

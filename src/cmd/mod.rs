@@ -1,7 +1,16 @@
 //! The stories, each readable from top to bottom.
 
+pub mod bring;
+pub mod cx;
+pub mod down;
+pub mod draft;
 pub mod labs;
 pub mod lock;
+pub mod ls;
 pub mod plan;
+pub mod power;
 pub mod ssh;
+pub mod status;
 mod table;
+pub mod up;
+pub mod verify;

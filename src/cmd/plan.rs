@@ -1,5 +1,7 @@
 //! `plan LAB`: what `up` would make, for people and as JSON.
 
+mod difference;
+
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -9,6 +11,8 @@ use crate::lab::file::{On, Timers};
 use crate::lab::name::NodeName;
 use crate::lab::pin::Source;
 use crate::lab::plan::{NodePlan, Peer, PeerKind, Placed, Plan};
+
+pub use difference::differences;
 
 #[cfg(test)]
 mod tests;

@@ -35,6 +35,11 @@ pub fn first_free_pod(block: Ipv4Net) -> Ipv4Addr {
     nth(block, 16)
 }
 
+/// The last address of a block that probe pods may get.
+pub fn last_free_pod(block: Ipv4Net) -> Ipv4Addr {
+    nth(block, (1usize << (32 - block.prefix_len())) - 3)
+}
+
 /// An address of the block that nobody gets: the last usable one.
 pub fn unused_pod(block: Ipv4Net) -> Ipv4Addr {
     nth(block, (1usize << (32 - block.prefix_len())) - 2)

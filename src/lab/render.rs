@@ -1,10 +1,12 @@
 //! Plan and secrets -> what each node reads at its first boot, rendered strictly and parsed again.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
 use serde::Serialize;
 
+use super::addressing;
 use super::builtin::Library;
 use super::name::{NodeName, PerNode};
 use super::plan::{NodePlan, Plan};
@@ -46,8 +48,6 @@ pub struct SeedTexts {
     pub user_data: String,
     /// NoCloud `meta-data`.
     pub meta_data: String,
-    /// NoCloud `network-config`, version 2.
-    pub network_config: String,
 }
 
 impl fmt::Debug for SeedTexts {
@@ -99,13 +99,22 @@ struct NodeView<'a> {
     name: &'a NodeName,
     role: &'static str,
     prefix_len: u8,
+    first_pod: Ipv4Addr,
+    last_pod: Ipv4Addr,
     #[serde(flatten)]
     plan: &'a NodePlan,
 }
 
 impl<'a> NodeView<'a> {
     fn new(plan: &'a Plan, name: &'a NodeName, node: &'a NodePlan) -> Self {
-        Self { name, role: role(plan, name), prefix_len: plan.network.lab.prefix_len(), plan: node }
+        Self {
+            name,
+            role: role(plan, name),
+            prefix_len: plan.network.lab.prefix_len(),
+            first_pod: addressing::first_free_pod(node.block),
+            last_pod: addressing::last_free_pod(node.block),
+            plan: node,
+        }
     }
 }
 
@@ -131,9 +140,7 @@ pub fn seeds(plan: &Plan, user: &str, secrets: &Secrets, library: &Library) -> R
         check(&user_data, &shown, "cloud-config", name)?;
         let meta_data = meta_data(name, &secrets.instance_ids[name]);
         check(&meta_data, "meta-data", "meta-data", name)?;
-        let network_config = network_config(plan, node);
-        check(&network_config, "network-config", "network-config", name)?;
-        Ok(SeedTexts { user_data, meta_data, network_config })
+        Ok(SeedTexts { user_data, meta_data })
     })
 }
 
@@ -144,6 +151,7 @@ fn context(plan: &Plan, name: &NodeName, node: &NodePlan, user: &str, secrets: &
         node => seen(NodeView::new(plan, name, node)),
         nodes => seen(nodes),
         master => seen(NodeView::new(plan, &plan.master, plan.master_node())),
+        dns_servers => plan.dns_servers().map(|(_, address)| address.to_string()).collect::<Vec<_>>(),
         net => seen(&plan.network),
         bgp => seen(&plan.bgp),
         cluster => plan.cluster.as_str(),
@@ -250,27 +258,12 @@ fn template_error(error: &minijinja::Error, template: &str, node: &NodeName, lib
 struct MetaData<'a> {
     instance_id: &'a str,
     local_hostname: &'a NodeName,
+    /// The seed lies on a disk: cloud-init need not wait for a network.
+    dsmode: &'static str,
 }
 
 fn meta_data(name: &NodeName, instance_id: &str) -> String {
-    quoted(&MetaData { instance_id, local_hostname: name })
-}
-
-/// Both NICs by their MACs: the first asks the NAT network for an address, the second has the lab's and nothing else.
-fn network_config(plan: &Plan, node: &NodePlan) -> String {
-    let (nat, lab) = (&plan.network.nat_device, &plan.network.lab_device);
-    let address = format!("{}/{}", node.address, plan.network.lab.prefix_len());
-    let document = serde_json::json!({
-        "version": 2,
-        "ethernets": {
-            nat: {"match": {"macaddress": node.nat_mac}, "set-name": nat, "dhcp4": true, "dhcp6": false},
-            lab: {
-                "match": {"macaddress": node.lab_mac}, "set-name": lab, "dhcp4": false, "dhcp6": false,
-                "addresses": [address], "mtu": plan.network.mtu,
-            },
-        },
-    });
-    quoted(&document)
+    quoted(&MetaData { instance_id, local_hostname: name, dsmode: "local" })
 }
 
 /// YAML in which all text is quoted: its readers in the nodes take many a bare word, and some MACs, for a number.

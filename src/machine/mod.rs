@@ -65,6 +65,15 @@ pub struct Image {
     pub user: String,
 }
 
+/// What machines are made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageForm {
+    /// A whole disk.
+    Disk,
+    /// A root tree as a tar.
+    Tree,
+}
+
 /// What a machine needs to start without a boot loader.
 #[derive(Clone, Debug)]
 pub struct DirectBoot {
@@ -83,8 +92,6 @@ pub struct Seed {
     pub meta_data: String,
     /// NoCloud `user-data`: cloud-config.
     pub user_data: String,
-    /// NoCloud `network-config`, where the image's cloud-init is to set up the network.
-    pub network_config: Option<String>,
     /// The host key it will present, in OpenSSH's public form (`ssh-ed25519 AAAA…`).
     pub host_key: String,
     /// The artifacts as a tar, attached as a read-only disk by providers that can.
@@ -237,6 +244,11 @@ pub trait Provider: Send + Sync {
 
     /// One line on how machines will run here and why (`software emulation: /dev/kvm opens, guests hang`).
     async fn describe(&self) -> String;
+
+    /// What this provider makes machines from.
+    fn image_form(&self) -> ImageForm {
+        ImageForm::Disk
+    }
 
     /// What the host is missing for this plan, each with its remedy; changes nothing.
     async fn lacks(&self, plan: &Plan) -> Vec<Lack>;

@@ -22,11 +22,9 @@ impl Seed {
         write_whole(path, &self.disk()?)
     }
 
-    /// The disk: an unpartitioned FAT volume `CIDATA` with `meta-data`, `user-data` and, where there is one,
-    /// `network-config`. The same seed gives the same bytes.
+    /// The disk: an unpartitioned FAT volume `CIDATA` with `meta-data` and `user-data`. The same seed gives the same bytes.
     pub fn disk(&self) -> io::Result<Vec<u8>> {
-        let mut files = vec![("meta-data", &self.meta_data), ("user-data", &self.user_data)];
-        files.extend(self.network_config.as_ref().map(|text| ("network-config", text)));
+        let files = [("meta-data", &self.meta_data), ("user-data", &self.user_data)];
         let content: usize = files.iter().map(|(_, text)| text.len()).sum();
         // A whole spare mebibyte is more than tables and half-filled clusters take at these sizes.
         let mut disk = Cursor::new(vec![0; (content.div_ceil(MIB) + 1) * MIB]);
@@ -64,11 +62,10 @@ mod tests {
 
     use super::*;
 
-    fn seed(user_data: String, network_config: Option<&str>) -> Seed {
+    fn seed(user_data: String) -> Seed {
         Seed {
             meta_data: "instance-id: one\nlocal-hostname: calico-01\n".into(),
             user_data,
-            network_config: network_config.map(Into::into),
             host_key: "ssh-ed25519 AAAA".into(),
             payload: None,
         }
@@ -84,24 +81,17 @@ mod tests {
     #[test]
     fn every_file_is_read_back() {
         for length in [0, 511, 300_000, 3 * MIB + 7] {
-            let seed = seed("#cloud-config\n".repeat(length / 14), Some("version: 2\n"));
+            let seed = seed("#cloud-config\n".repeat(length / 14));
             let disk = seed.disk().expect("a disk");
             assert_eq!(disk.len() % 512, 0);
             assert_eq!(read(&disk, "meta-data").expect("meta-data"), seed.meta_data);
             assert!(read(&disk, "user-data").expect("user-data") == seed.user_data, "user-data of {length} bytes");
-            assert_eq!(read(&disk, "network-config").expect("network-config"), "version: 2\n");
         }
     }
 
     #[test]
-    fn no_network_config_no_file() {
-        let disk = seed("#cloud-config\n".into(), None).disk().expect("a disk");
-        assert!(read(&disk, "network-config").is_err());
-    }
-
-    #[test]
     fn the_same_seed_gives_the_same_bytes() {
-        let seed = seed("#cloud-config\n".into(), None);
+        let seed = seed("#cloud-config\n".into());
         assert!(seed.disk().expect("a disk") == seed.disk().expect("a disk"));
     }
 
@@ -110,7 +100,7 @@ mod tests {
     fn the_host_sees_a_cidata_disk_of_ours_alone() {
         let folder = tempfile::tempdir().expect("a temp folder");
         let path = folder.path().join("seed.img");
-        seed("#cloud-config\n".into(), None).write_disk(&path).expect("a disk");
+        seed("#cloud-config\n".into()).write_disk(&path).expect("a disk");
         assert_eq!(std::fs::metadata(&path).expect("stat").permissions().mode() & 0o777, 0o600);
         let blkid = crate::command::find("blkid").expect("blkid: apt-get install util-linux");
         let said = Command::new(blkid).args(["-p", "-o", "export"]).arg(&path).output().expect("blkid runs");

@@ -188,7 +188,7 @@ impl Bgp {
         match key.trim().to_ascii_lowercase().as_str() {
             "bgp state" => self.state = value.into(),
             "neighbor address" => {
-                self.neighbor = value.split(['%', ' ']).next().and_then(|address| address.parse().ok())
+                self.neighbor = value.split(['%', ' ']).next().and_then(|address| address.parse().ok());
             }
             "neighbor as" => self.neighbor_as = value.parse().ok(),
             "local as" => self.local_as = value.parse().ok(),

@@ -1,4 +1,6 @@
-//! All integration tests in one binary, so that they link once.
+//! Parts tried with the real programs they speak to: one test binary.
 
 mod archive;
 mod image;
+mod proof;
+mod support;

@@ -22,6 +22,10 @@ use super::store::{Cache, Derived, Reach};
 use crate::event::{Events, Step};
 use crate::lab::pin::Digest;
 
+/// The kernel's command line for a machine of this image: the disk is one file system, and what the kernel says is
+/// worth its time on the console only when something is wrong.
+pub const CMDLINE: &str = "root=/dev/vda rw console=ttyS0 quiet mitigations=off";
+
 /// The whole disk, raw and sparse: one ext4 file system without a partition table.
 const DISK: &str = "disk.raw";
 const KERNEL: &str = "vmlinuz";

@@ -8,6 +8,9 @@ use crate::lab::pin::Digest;
 /// Raised when the same files shall give another image.
 const VERSION: u32 = 1;
 
+/// Size of the file system; a machine's overlay may be larger, what is not used takes no room.
+const DISK_MIB: u64 = 4096;
+
 /// An image's name and the files of its recipe folder:
 ///
 /// * `packages.txt`: Debian packages, one a line; `#` begins a comment;
@@ -48,6 +51,12 @@ pub(super) struct Parsed {
 }
 
 impl Recipe {
+    /// The recipe of image `name` from the files of its folder.
+    pub fn new(name: &str, suite: &str, files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
+        let files = files.into_iter().map(|(path, content)| RecipeFile { path, content, executable: false });
+        Self { name: name.into(), suite: suite.into(), disk_mib: DISK_MIB, files: files.collect() }
+    }
+
     /// Over everything the image depends on but the archive's state.
     pub fn digest(&self) -> Digest {
         let mut files: Vec<&RecipeFile> = self.files.iter().collect();

@@ -26,20 +26,23 @@ fn planned_for(sets: &[&str]) -> Plan {
     plan(&primer(sets), &Lock::empty(), &"demo".parse().expect("a name"), net)
 }
 
-fn rendered(master: &str, parts: &[(&str, &str)]) -> Result<PerNode<SeedTexts>, String> {
-    let mut files = vec![("primer/master.yaml", master), ("primer/node.yaml", "#cloud-config\n{}\n")];
-    files.extend(parts);
-    let (dir, library) = library(&files);
-    let plan = planned();
-    let secrets = Secrets {
+fn secrets(plan: &Plan) -> Secrets {
+    Secrets {
         authorized_key: "ssh-ed25519 AAAA user".into(),
         host_keys: plan
             .nodes
             .map(|name, _| HostKey { private: format!("KEY\n{name}\n"), public: "ssh-ed25519 BBBB".into() }),
         instance_ids: plan.nodes.map(|name, _| format!("{name}-1")),
-    };
+    }
+}
+
+fn rendered(master: &str, parts: &[(&str, &str)]) -> Result<PerNode<SeedTexts>, String> {
+    let mut files = vec![("primer/master.yaml", master), ("primer/node.yaml", "#cloud-config\n{}\n")];
+    files.extend(parts);
+    let (dir, library) = library(&files);
+    let plan = planned();
     let root = format!("{}/", dir.path().display());
-    seeds(&plan, "debian", &secrets, &library).map_err(|error| chain(&error).replace(&root, ""))
+    seeds(&plan, "debian", &secrets(&plan), &library).map_err(|error| chain(&error).replace(&root, ""))
 }
 
 #[test]
@@ -76,8 +79,8 @@ odd: {{ "tab	é ☃ 😀 \"q\" {{x}}" | yaml }}
     let texts = rendered(master, &[("primer/parts/bird.conf", bird), ("parts/run.sh", script)]).expect("right");
     let master = texts.values().next().expect("the master");
     insta::assert_snapshot!(format!(
-        "{}--- meta-data\n{}--- network-config\n{}",
-        master.user_data, master.meta_data, master.network_config
+        "{}--- meta-data\n{}",
+        master.user_data, master.meta_data
     ));
     let tree: serde_json::Value = serde_saphyr::from_str(&master.user_data).expect("YAML");
     assert_eq!(tree["write_files"][4]["content"], script, "a file is embedded as it is");
@@ -116,17 +119,23 @@ fn what_is_wrong_in_a_template_has_file_and_line() {
 }
 
 #[test]
-fn no_mac_is_a_number_to_an_old_reader() {
-    // YAML 1.1 takes 52:54:01:12:07:10 for a number to the base of 60; the sixth node's is such a one.
-    let plan = planned_for(&["--nodes 9"]);
-    for node in plan.nodes.values() {
-        let text = network_config(&plan, node);
-        assert!(text.contains(&format!("'{}'", node.lab_mac)), "{text}");
-    }
-}
-
-#[test]
 fn secrets_do_not_show_themselves() {
     let texts = rendered("#cloud-config\na: {{ host_key_private | json }}\n", &[]).expect("right");
     assert!(!format!("{texts:?}").contains("KEY"));
+}
+
+#[test]
+fn the_primer_renders_for_every_number_of_nodes() {
+    for count in 2..=9 {
+        let plan = planned_for(&[&format!("--nodes {count}")]);
+        let seeds = seeds(&plan, "debian", &secrets(&plan), &Library::open(None).expect("the binary's own"));
+        for (node, texts) in seeds.expect("the templates carried in the binary").iter() {
+            let tree: serde_json::Value = serde_saphyr::from_str(&texts.user_data).expect("YAML");
+            assert_eq!(tree["hostname"], node.as_str());
+            for file in tree["write_files"].as_array().expect("files") {
+                let content = file["content"].as_str().expect("text");
+                assert!(content.ends_with('\n') && !content.starts_with(' '), "{}", file["path"]);
+            }
+        }
+    }
 }

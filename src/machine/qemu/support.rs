@@ -74,7 +74,6 @@ impl Tiny {
         let seed = |node: &NodeName| Seed {
             meta_data: format!("instance-id: {node}\n"),
             user_data: "#cloud-config\n".into(),
-            network_config: None,
             host_key: "ssh-ed25519 AAAA".into(),
             payload: None,
         };

@@ -1,0 +1,76 @@
+//! `down`: the one undo, from any half-made state.
+
+use crate::cluster::StateError;
+use crate::event::{Event, Step};
+use crate::failure::{Exit, Failure};
+use crate::lab::name::ClusterName;
+use crate::machine::Provider;
+
+use super::cx::{Cx, counted};
+use super::up::not_locked;
+
+/// Remove one cluster: what carries its label, its leases, its files. Fine if there is nothing.
+pub async fn down(cx: &Cx<'_>, cluster: &ClusterName) -> Result<(), Failure> {
+    cx.events.tell(Event::Begin { verb: "down".into(), cluster: cluster.to_string(), steps: vec![Step::Destroy] });
+    cx.step(Step::Destroy, destroy(cx, cluster)).await
+}
+
+/// Remove all clusters of this home, each as far as it goes; every failure is told.
+pub async fn down_all(cx: &Cx<'_>) -> Result<(), Failure> {
+    let known = cx.known()?;
+    let steps = vec![Step::Destroy];
+    cx.events.tell(Event::Begin { verb: "down".into(), cluster: counted(known.len(), "cluster"), steps });
+    let removed = futures::future::join_all(known.iter().map(|cluster| destroy(cx, cluster)));
+    let all = async {
+        let failed: Vec<Failure> = removed.await.into_iter().filter_map(Result::err).collect();
+        match failed.into_iter().reduce(|all, one| all.because_text(one.to_string())) {
+            None => Ok(((), counted(known.len(), "cluster"))),
+            Some(failure) => Err(failure),
+        }
+    };
+    cx.step(Step::Destroy, all).await
+}
+
+async fn destroy(cx: &Cx<'_>, cluster: &ClusterName) -> Result<((), String), Failure> {
+    let locked = match cx.home.lock_to_undo(cluster) {
+        Ok(locked) => Some(locked),
+        Err(StateError::NoSuch { .. }) => None,
+        Err(error) => return Err(not_locked(cluster, &error)),
+    };
+    if let Some(locked) = &locked {
+        // A state that cannot be written must not keep its machines.
+        if let Err(error) = locked.record_destroying() {
+            cx.events.warn(format!("`{cluster}`: {error}"));
+        }
+    }
+    let place = cx.place(cluster)?;
+    let mut failed: Option<Failure> = None;
+    let mut add = |error: &(dyn std::error::Error + 'static)| {
+        let failure =
+            failed.take().unwrap_or_else(|| Failure::new(Exit::Cleanup, "down.incomplete", format!("remove `{cluster}`")));
+        failed = Some(failure.because(error));
+    };
+    // By label and not by memory: every provider is asked that may have made something under this name.
+    let made_by = locked.as_ref().and_then(|locked| locked.state().provider);
+    let asked: Vec<&dyn Provider> =
+        cx.providers.iter().copied().filter(|one| made_by.is_none_or(|kind| one.kind() == kind)).collect();
+    for provider in asked {
+        cx.events.progress(Step::Destroy, cluster.as_str(), format!("removing what {} holds", provider.kind()));
+        if let Err(error) = provider.destroy(&place).await {
+            add(&error);
+        }
+    }
+    if let Err(error) = cx.leases.release(cx.home.root(), cluster).await {
+        add(&error);
+    }
+    if let Some(failure) = failed {
+        return Err(failure.left(format!("the files of `{cluster}`")).hint(format!("calicolab down {cluster}")));
+    }
+    let Some(locked) = locked else { return Ok(((), format!("there is no `{cluster}`"))) };
+    locked.remove().map_err(|error| {
+        Failure::new(Exit::Cleanup, "down.files", format!("remove the files of `{cluster}`"))
+            .because(&error)
+            .hint(format!("calicolab down {cluster}"))
+    })?;
+    Ok(((), format!("nothing of `{cluster}` is left")))
+}

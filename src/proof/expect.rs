@@ -1,0 +1,102 @@
+//! Plan -> checks, in the order of the chain: machine, address, link, datastore, session, route, packet, service, name.
+
+use super::Check;
+use crate::lab::name::NodeName;
+use crate::lab::plan::Plan;
+
+/// Every claim of the plan, for any number of nodes, mesh or reflectors.
+pub fn expect(plan: &Plan) -> Vec<Check> {
+    let names: Vec<&NodeName> = plan.nodes.names().collect();
+    let pairs: Vec<(&NodeName, &NodeName)> =
+        names.iter().flat_map(|&from| names.iter().filter(move |&&to| to != from).map(move |&to| (from, to))).collect();
+    let each = |make: fn(NodeName) -> Check| names.iter().map(move |&node| make(node.clone()));
+
+    let mut checks: Vec<Check> = each(|node| Check::Machine { node }).collect();
+    checks.extend([Check::MachineIds, Check::Clocks]);
+    checks.extend(each(|node| Check::Address { node }));
+    checks.extend(pairs.iter().map(|&(from, to)| Check::Link { from: from.clone(), to: to.clone() }));
+    checks.extend(each(|node| Check::Datastore { node }));
+    checks.extend(each(|node| Check::Peers { node }));
+    for (node, part) in plan.nodes.iter() {
+        checks.extend(part.peers.iter().map(|peer| Check::Session { node: node.clone(), peer: peer.node.clone() }));
+    }
+    for (node, part) in plan.nodes.iter() {
+        checks.push(Check::OwnBlock { node: node.clone(), block: part.block });
+        checks.extend(plan.nodes.iter().filter(|(owner, _)| *owner != node).map(|(owner, other)| Check::Route {
+            node: node.clone(),
+            block: other.block,
+            owner: owner.clone(),
+        }));
+    }
+    checks.extend(pairs.iter().map(|&(from, to)| Check::Packet { from: from.clone(), to: to.clone() }));
+    checks.extend(each(|node| Check::ServicePod { node }));
+    checks.extend(each(|node| Check::ServiceNode { node }));
+    checks.extend(each(|node| Check::Dns { node }));
+    checks.extend(each(|node| Check::DnsAbsent { node }));
+    checks.extend(each(|node| Check::DnsTcp { node }));
+    checks.extend(each(|node| Check::DnsShort { node }));
+    for &node in &names {
+        let servers = plan.dns_servers();
+        checks.extend(servers.map(|(server, _)| Check::DnsServer { node: node.clone(), server: server.clone() }));
+    }
+    checks
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::proof::samples;
+
+    #[test]
+    fn three_nodes_in_a_mesh() {
+        let checks = expect(&samples::plan(3));
+        let ids: Vec<String> = checks.iter().map(|check| check.id().to_string()).collect();
+        for id in [
+            "machine.calico-01",
+            "machine-ids",
+            "clocks",
+            "address.calico-02",
+            "link.calico-01.calico-03",
+            "datastore.calico-03",
+            "peers.calico-02",
+            "session.calico-01.calico-02",
+            "route.calico-01.10.244.0.0-26",
+            "route.calico-01.10.244.0.64-26",
+            "packet.calico-03.calico-01",
+            "service-pod.calico-01",
+            "service-node.calico-01",
+            "dns.calico-02",
+            "dns-absent.calico-02",
+            "dns-tcp.calico-02",
+            "dns-short.calico-02",
+            "dns-server.calico-01.calico-03",
+        ] {
+            assert!(ids.iter().any(|own| own == id), "{id} is missing in {ids:#?}");
+        }
+        let count = |kind: &str| checks.iter().filter(|check| check.kind() == kind).count();
+        assert_eq!((count("session"), count("route"), count("packet"), count("dns-server")), (6, 9, 6, 6));
+    }
+
+    #[test]
+    fn any_number_of_nodes_has_distinct_ids_in_the_order_of_the_chain() {
+        for nodes in 2..=9 {
+            let checks = expect(&samples::plan(nodes));
+            let ids: BTreeSet<_> = checks.iter().map(Check::id).collect();
+            assert_eq!(ids.len(), checks.len());
+            assert!(checks.is_sorted_by_key(Check::layer));
+            assert_eq!(checks.iter().filter(|check| check.kind() == "session").count(), nodes * (nodes - 1));
+        }
+    }
+
+    #[test]
+    fn reflectors_have_clients_and_clients_have_reflectors() {
+        let checks = expect(&samples::reflected(4));
+        let ids: Vec<String> =
+            checks.iter().filter(|check| check.kind() == "session").map(|check| check.id().to_string()).collect();
+        let star = ["01.calico-02", "01.calico-03", "01.calico-04", "02.calico-01", "03.calico-01", "04.calico-01"];
+        assert_eq!(ids, star.map(|pair| format!("session.calico-{pair}")));
+        assert_eq!(checks.iter().filter(|check| check.kind() == "route").count(), 16, "routes stay those of all pairs");
+    }
+}

@@ -1,0 +1,314 @@
+//! Rounds of questions: each distinct probe once, one script a node; again until all pass, one cannot, or time is up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::check::Layer;
+use super::{Answer, Check, Clock, Finding, PROOF_SCHEMA, Probe, Proof, Reading, Readings, Scene, Verdict};
+use super::{driver, plan_digest, raise};
+use crate::command::{Argv, Output};
+use crate::event::{Event, Events, Step};
+use crate::lab::name::{NodeName, PerNode};
+use crate::lab::plan::Plan;
+use crate::node::container;
+
+/// A way to ask one node.
+#[async_trait]
+pub trait Ask: Send + Sync {
+    /// Run `argv` there as root and give its output, or say why the node could not be asked within `limit`.
+    async fn ask(&self, argv: &Argv, limit: Duration) -> Result<Output, String>;
+}
+
+/// One way to ask each node.
+pub type Askers = PerNode<Arc<dyn Ask>>;
+
+/// The longest that one round may take at one node.
+const ROUND_LIMIT: Duration = Duration::from_secs(20);
+/// Pauses between rounds in which nothing new was learned grow from the first to the second.
+const PAUSE: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(2)];
+
+/// Take the proof: ask and judge `checks` until all hold, one cannot come to hold, or `patience` ends.
+///
+/// The proof's containers are made in the first round and removed at the end, also when the future is dropped.
+pub async fn prove(plan: &Plan, checks: &[Check], askers: &Askers, patience: Duration, events: &Events) -> Proof {
+    let mut taking = Taking::new(plan, checks, askers, events);
+    let mut raised = Raised { name: container::probe_name(&taking.nonce), askers, needed: false };
+    let deadline = taking.began + patience;
+    loop {
+        let probes = taking.due();
+        raised.needed |= probes.iter().any(|probe| *probe == raise(&taking.nonce, &probe.node));
+        taking.round(probes).await;
+        if taking.all_pass() {
+            // Sessions that passed some rounds ago must still be up now that everything else holds.
+            let stale = taking.stale_sessions();
+            if stale.is_empty() {
+                break;
+            }
+            taking.round(stale).await;
+            if taking.all_pass() {
+                break;
+            }
+        }
+        let Some(wake) = taking.next_look().filter(|wake| *wake <= deadline && Instant::now() < deadline) else {
+            break;
+        };
+        tokio::time::sleep_until(wake).await;
+    }
+    raised.remove().await;
+    taking.proof()
+}
+
+/// The proof's containers, which must not outlive it.
+struct Raised<'a> {
+    name: String,
+    askers: &'a Askers,
+    needed: bool,
+}
+
+impl Raised<'_> {
+    /// Containers go without being waited for: the node does it by itself once it is told.
+    fn farewell(&self) -> Argv {
+        const SCRIPT: &str = "setsid \"$@\" </dev/null >/dev/null 2>&1 &";
+        Argv::script(SCRIPT, container::del(&self.name).words())
+    }
+
+    async fn remove(mut self) {
+        if std::mem::take(&mut self.needed) {
+            let argv = self.farewell();
+            // One that cannot be told now ends by itself and is swept by the next proof.
+            futures::future::join_all(self.askers.values().map(|asker| asker.ask(&argv, Duration::from_secs(10))))
+                .await;
+        }
+    }
+}
+
+impl Drop for Raised<'_> {
+    fn drop(&mut self) {
+        if !self.needed {
+            return;
+        }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            for asker in self.askers.values() {
+                let (asker, argv) = (Arc::clone(asker), self.farewell());
+                runtime.spawn(async move { asker.ask(&argv, Duration::from_secs(10)).await });
+            }
+        }
+    }
+}
+
+/// How one check stands while the proof is taken.
+struct Track {
+    check: Check,
+    verdict: Verdict,
+    /// Since the proof's beginning.
+    took: Duration,
+    rounds: u32,
+    /// When to look again.
+    due: Instant,
+}
+
+/// A proof being taken.
+struct Taking<'a> {
+    plan: &'a Plan,
+    askers: &'a Askers,
+    events: &'a Events,
+    nonce: String,
+    readings: Readings,
+    /// In which round each probe was last asked.
+    asked: BTreeMap<Probe, u32>,
+    tracks: Vec<Track>,
+    rounds: u32,
+    pause: Duration,
+    began: Instant,
+    started: Timestamp,
+}
+
+impl<'a> Taking<'a> {
+    fn new(plan: &'a Plan, checks: &[Check], askers: &'a Askers, events: &'a Events) -> Self {
+        let (began, started) = (Instant::now(), Timestamp::now());
+        let track = |check: &Check| Track {
+            check: check.clone(),
+            verdict: Verdict::not_yet("has not been asked yet"),
+            took: Duration::ZERO,
+            rounds: 0,
+            due: began,
+        };
+        // Unique on these nodes: the second, and within it nanoseconds and our process.
+        let fine = u64::from(started.subsec_nanosecond().unsigned_abs()) ^ (u64::from(std::process::id()) << 32);
+        Self {
+            plan,
+            askers,
+            events,
+            nonce: format!("{}-{fine:x}", started.as_second()),
+            readings: Readings::default(),
+            asked: BTreeMap::new(),
+            tracks: checks.iter().map(track).collect(),
+            rounds: 0,
+            pause: PAUSE[0],
+            began,
+            started,
+        }
+    }
+
+    fn scene(&self) -> Scene<'_> {
+        Scene { plan: self.plan, nonce: &self.nonce, readings: &self.readings }
+    }
+
+    fn all_pass(&self) -> bool {
+        self.tracks.iter().all(|track| track.verdict.passed())
+    }
+
+    /// What must be asked now for the checks that do not hold and whose time has come.
+    fn due(&self) -> BTreeSet<Probe> {
+        let (now, scene) = (Instant::now(), self.scene());
+        let due = self.tracks.iter().filter(|track| !track.verdict.passed() && track.due <= now);
+        let probes = due.flat_map(|track| track.check.probes(&scene));
+        probes.filter(|probe| *probe != raise(&self.nonce, &probe.node) || scene.pod(&probe.node).is_err()).collect()
+    }
+
+    /// The probes of sessions that were not asked in the last round.
+    fn stale_sessions(&self) -> BTreeSet<Probe> {
+        let scene = self.scene();
+        let sessions = self.tracks.iter().filter(|track| track.check.layer() == Layer::Session);
+        let probes = sessions.flat_map(|track| track.check.probes(&scene));
+        probes.filter(|probe| self.asked.get(probe) != Some(&self.rounds)).collect()
+    }
+
+    /// When to ask again; `None` if it has no use, since one check cannot come to hold and each had its chance.
+    fn next_look(&self) -> Option<Instant> {
+        let pending = || self.tracks.iter().filter(|track| !track.verdict.passed());
+        if pending().any(|track| self.has_unread(&track.check)) {
+            return Some(Instant::now());
+        }
+        if pending().any(|track| matches!(track.verdict, Verdict::Never { .. })) {
+            return None;
+        }
+        pending().map(|track| track.due).min()
+    }
+
+    fn has_unread(&self, check: &Check) -> bool {
+        check.probes(&self.scene()).iter().any(|probe| !self.readings.by_probe.contains_key(probe))
+    }
+
+    /// Ask all nodes at once, then judge everything.
+    async fn round(&mut self, probes: BTreeSet<Probe>) {
+        self.rounds += 1;
+        let mut by_node: BTreeMap<NodeName, Vec<Probe>> = BTreeMap::new();
+        for probe in probes {
+            self.asked.insert(probe.clone(), self.rounds);
+            by_node.entry(probe.node.clone()).or_default().push(probe);
+        }
+        let pod = container::probe_name(&self.nonce);
+        let asking = by_node.into_iter().map(|(node, probes)| {
+            let (asker, pod) = (&self.askers[&node], &pod);
+            async move {
+                let sent = Timestamp::now();
+                let output = asker.ask(&driver::script(&probes, pod), ROUND_LIMIT).await;
+                let answered = Timestamp::now();
+                let report = output.and_then(|output| driver::parse(&probes, &output));
+                (node, probes, report, sent, answered)
+            }
+        });
+        for (node, probes, report, sent, answered) in futures::future::join_all(asking).await {
+            match report {
+                Ok(report) => {
+                    let clock = Clock { asked: sent, first: report.first, last: report.last, answered };
+                    self.readings.clocks.insert(node, clock);
+                    for (probe, (output, at)) in probes.into_iter().zip(report.answers) {
+                        self.take(probe, Answer::Said(output), at);
+                    }
+                }
+                Err(why) => {
+                    // What it said before tells nothing of a node that cannot be asked now.
+                    let known = self.readings.by_probe.keys().filter(|probe| probe.node == node).cloned();
+                    for probe in known.chain(probes).collect::<BTreeSet<_>>() {
+                        self.take(probe, Answer::Unasked(why.clone()), answered);
+                    }
+                    self.readings.clocks.remove(&node);
+                }
+            }
+        }
+        self.judge();
+    }
+
+    fn take(&mut self, probe: Probe, answer: Answer, at: Timestamp) {
+        self.readings.by_probe.insert(probe.clone(), Reading { probe, answer, at });
+    }
+
+    fn judge(&mut self) {
+        let verdicts: Vec<Verdict> = self.tracks.iter().map(|track| track.check.judge(&self.scene())).collect();
+        let asked: Vec<bool> = self.tracks.iter().map(|track| self.asked_now(&track.check)).collect();
+        let learned = self.tracks.iter().zip(&verdicts).any(|(track, new)| new.passed() && !track.verdict.passed());
+        self.pause = if learned { PAUSE[0] } else { (self.pause * 2).min(PAUSE[1]) };
+        let (now, took) = (Instant::now(), self.began.elapsed());
+        for ((track, verdict), asked) in self.tracks.iter_mut().zip(verdicts).zip(asked) {
+            let mark = verdict.mark();
+            if mark != track.verdict.mark() || track.rounds == 0 {
+                track.took = took;
+            }
+            if mark != track.verdict.mark() || (!verdict.passed() && verdict.text() != track.verdict.text()) {
+                let check = track.check.id().to_string();
+                self.events.tell(Event::Check { check, mark, text: verdict.text().into() });
+            }
+            track.rounds += u32::from(asked);
+            if asked || mark != track.verdict.mark() {
+                track.due = now
+                    + match &verdict {
+                        Verdict::NotYet { again_in: Some(wait), .. } => *wait,
+                        _ => self.pause,
+                    };
+            }
+            track.verdict = verdict;
+        }
+        let passed = self.tracks.iter().filter(|track| track.verdict.passed()).count();
+        let waiting = self.tracks.iter().find(|track| !track.verdict.passed());
+        let doing = waiting.map_or_else(String::new, |track| format!("{}: {}", track.check.id(), track.verdict.text()));
+        let done = Some((passed as u64, self.tracks.len() as u64));
+        self.events.tell(Event::Progress { step: Step::Prove, subject: "checks".into(), doing, done });
+        self.wake_those_with_new_questions(now);
+    }
+
+    fn asked_now(&self, check: &Check) -> bool {
+        check.probes(&self.scene()).iter().any(|probe| self.asked.get(probe) == Some(&self.rounds))
+    }
+
+    /// A container that has just come up lets questions be asked that could not be asked before.
+    fn wake_those_with_new_questions(&mut self, now: Instant) {
+        let new: Vec<bool> = self.tracks.iter().map(|track| self.has_unread(&track.check)).collect();
+        for (track, new) in self.tracks.iter_mut().zip(new) {
+            if new {
+                track.due = now;
+            }
+        }
+    }
+
+    fn proof(self) -> Proof {
+        let places: BTreeMap<&Probe, usize> = self.readings.by_probe.keys().zip(0..).collect();
+        let scene = self.scene();
+        let findings = self.tracks.iter().map(|track| Finding {
+            id: track.check.id(),
+            check: track.check.clone(),
+            verdict: track.verdict.clone(),
+            evidence: track.check.probes(&scene).iter().filter_map(|probe| places.get(probe).copied()).collect(),
+            took: track.took,
+            rounds: track.rounds,
+        });
+        Proof {
+            schema: PROOF_SCHEMA,
+            cluster: self.plan.cluster.clone(),
+            plan: plan_digest(self.plan),
+            nonce: self.nonce.clone(),
+            started: self.started,
+            took: self.began.elapsed(),
+            rounds: self.rounds,
+            findings: findings.collect(),
+            readings: self.readings.by_probe.values().cloned().collect(),
+            clocks: self.readings.clocks.clone(),
+        }
+    }
+}

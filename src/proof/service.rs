@@ -1,0 +1,99 @@
+//! Judges of the first service address, from container and node: the master's etcd answers there and no other.
+
+use super::machine::{datastore, read_datastore};
+use super::packet::{in_pod, pod};
+use super::{Judged, Place, Probe, Scene, Verdict};
+use crate::command::Argv;
+use crate::lab::name::NodeName;
+use crate::lab::plan::Plan;
+use crate::node::etcd::{self, Answer};
+
+fn from_pod(plan: &Plan) -> Argv {
+    etcd::ask_metrics_from_pod(&format!("http://{}/metrics", plan.network.api))
+}
+
+fn from_node(plan: &Plan, node: &NodeName) -> Probe {
+    let argv = etcd::ask_member(&format!("{}:443", plan.network.api));
+    Probe { node: node.clone(), place: Place::Node, argv }
+}
+
+pub(super) fn pod_probes(scene: &Scene<'_>, node: &NodeName) -> Vec<Probe> {
+    let mut probes = in_pod(scene, node, from_pod(scene.plan));
+    probes.push(datastore(scene.plan, &scene.plan.master));
+    probes
+}
+
+pub(super) fn node_probes(plan: &Plan, node: &NodeName) -> Vec<Probe> {
+    vec![from_node(plan, node), datastore(plan, &plan.master)]
+}
+
+pub(super) fn judge_pod(scene: &Scene<'_>, node: &NodeName) -> Judged {
+    scene.pod(node)?;
+    let output = scene.heard(&pod(node, from_pod(scene.plan)))?;
+    let api = scene.plan.network.api;
+    let member = etcd::metrics_member(&output.stdout).ok_or_else(|| {
+        let tail = output.tail(2);
+        Verdict::not_yet(format!("{api}:80 does not answer a container on {node}: it {} {tail}", output.ended))
+    })?;
+    let master = read_datastore(scene, &scene.plan.master)?.member;
+    if member != master.member {
+        let (own, wanted) = (format!("{member:x}"), format!("{:x}", master.member));
+        return Err(Verdict::not_yet(format!(
+            "{api}:80 leads a container on {node} to etcd {own}, the master's is {wanted}"
+        )));
+    }
+    Ok(format!("{api}:80 is etcd {member:x} of {}", scene.plan.master))
+}
+
+pub(super) fn judge_node(scene: &Scene<'_>, node: &NodeName) -> Judged {
+    let output = scene.heard(&from_node(scene.plan, node))?;
+    let api = scene.plan.network.api;
+    let fail = |why: String| Verdict::not_yet(format!("{api}:443 does not answer {node} itself: {why}"));
+    if !output.ok() {
+        return Err(fail(format!("curl {}: {}", output.ended, output.tail(2))));
+    }
+    let member = Answer::parse(&output.stdout).map_err(|error| fail(error.to_string()))?.member;
+    let master = read_datastore(scene, &scene.plan.master)?.member;
+    if member != master {
+        let (own, wanted) = (member.member, master.member);
+        return Err(Verdict::not_yet(format!("{api}:443 leads {node} to etcd {own:x}, the master's is {wanted:x}")));
+    }
+    Ok(format!("{api}:443 is etcd {:x} of {}", member.member, scene.plan.master))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proof::Check;
+    use crate::proof::samples::{MEMBER, Stage, node};
+
+    #[test]
+    fn the_master_answers_a_container() {
+        let check = Check::ServicePod { node: node(2) };
+        let mut stage = Stage::new(2);
+        stage.raised();
+        let argv = from_pod(&stage.plan);
+        stage.in_pod(2, argv.clone(), 0, "etcd_server_id{server_id=\"deadbeef\"} 1\n");
+        assert!(!stage.judge(&check).passed(), "the master has not been asked");
+        stage.master_says(MEMBER);
+        assert!(stage.judge(&check).passed());
+        stage.in_pod(2, argv.clone(), 0, "etcd_server_id{server_id=\"cafe\"} 1\n");
+        assert!(stage.judge(&check).text().contains("to etcd cafe, the master's is deadbeef"));
+        stage.in_pod(2, argv, 1, "");
+        assert!(stage.judge(&check).text().contains("10.96.0.1:80 does not answer a container on calico-02"));
+    }
+
+    #[test]
+    fn the_master_answers_the_node_itself() {
+        let check = Check::ServiceNode { node: node(2) };
+        let mut stage = Stage::new(2);
+        stage.master_says(MEMBER);
+        let probe = from_node(&stage.plan, &node(2));
+        stage.say(probe.clone(), 0, MEMBER, "");
+        assert!(stage.judge(&check).passed());
+        stage.say(probe.clone(), 0, &MEMBER.replace("3735928559", "1"), "");
+        assert!(stage.judge(&check).text().contains("to etcd 1, the master's is deadbeef"));
+        stage.say(probe, 28, "", "curl: (28) Connection timed out after 4001 milliseconds");
+        assert!(stage.judge(&check).text().contains("timed out"));
+    }
+}

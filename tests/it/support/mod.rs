@@ -1,0 +1,3 @@
+//! Real parts that several tests need.
+
+pub mod birds;
