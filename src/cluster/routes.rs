@@ -1,5 +1,6 @@
 //! The networks this host already speaks to, read from its routing tables without rights and without programs.
 
+use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
 
@@ -33,6 +34,14 @@ pub struct Conflict {
     pub range: Ipv4Net,
     /// What the host does with it.
     pub route: Route,
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, range, route } = self;
+        write!(f, "the lab's {name} have addresses of {range}, and this host reaches {} by {}", route.net, route.by)?;
+        f.write_str("; the nodes are not troubled by that, and the host has no route to them")
+    }
 }
 
 impl Routes {

@@ -165,9 +165,9 @@ mod tests {
     #[test]
     fn an_unknown_node_is_told_with_the_nearest() {
         let error = shell(folder().path(), &names(), "calico-2", &[]).expect_err("no such node");
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @"there is no node `calico-2`, did you mean `calico-02`?; the nodes are calico-01, calico-02, calico-03");
         let error = shell(folder().path(), &names(), "zzz", &[]).expect_err("no such node");
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @"there is no node `zzz`; the nodes are calico-01, calico-02, calico-03");
     }
 
     #[test]

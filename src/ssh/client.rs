@@ -91,13 +91,39 @@ mod tests {
         let targets = targets();
         let (node, target) = targets.iter().next().expect("three nodes");
         let block = host_block(Path::new("/home/a b/50%/ssh"), node, target).expect("a fit path");
-        insta::assert_snapshot!(block, @"");
+        insta::assert_snapshot!(block, @r#"
+        Host calico-01
+            HostName 127.0.0.1
+            Port 2201
+            User core
+            IdentityFile "/home/a b/50%%/ssh/key"
+            IdentitiesOnly yes
+            IdentityAgent none
+            PreferredAuthentications publickey
+            UserKnownHostsFile "/home/a b/50%%/ssh/known_hosts"
+            GlobalKnownHostsFile /dev/null
+            StrictHostKeyChecking yes
+            HostKeyAlias calico-01
+            HostKeyAlgorithms ssh-ed25519
+            CheckHostIP no
+            UpdateHostKeys no
+            VerifyHostKeyDNS no
+            ForwardAgent no
+            ControlMaster no
+            ControlPath none
+            ServerAliveInterval 15
+            LogLevel ERROR
+        "#);
         assert_eq!(config(Path::new("/x"), &targets).expect("a fit path").matches("Host calico-").count(), 3);
     }
 
     #[test]
     fn hosts_are_known_by_name() {
-        insta::assert_snapshot!(known_hosts(&targets()), @"");
+        insta::assert_snapshot!(known_hosts(&targets()), @r"
+        calico-01 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBmAsP5tnMLHBzOz0MTmg3ONgd5XoyHBBMZ5GVjXB9vL
+        calico-02 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBmAsP5tnMLHBzOz0MTmg3ONgd5XoyHBBMZ5GVjXB9vL
+        calico-03 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBmAsP5tnMLHBzOz0MTmg3ONgd5XoyHBBMZ5GVjXB9vL
+        ");
     }
 
     #[test]

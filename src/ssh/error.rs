@@ -62,7 +62,7 @@ pub enum SshError {
         source: io::Error,
     },
     /// What was to be sent could not be read to its end; the command was abandoned.
-    #[error("the input of `{doing}` on {node} broke off")]
+    #[error("the input of `{}` on {node} broke off", brief(doing))]
     Input {
         /// The node.
         node: NodeName,
@@ -72,7 +72,7 @@ pub enum SshError {
         source: io::Error,
     },
     /// The connection was lost, or had been lost before. What the command did is unknown.
-    #[error("the connection to {node} was lost: `{doing}`")]
+    #[error("the connection to {node} was lost during `{}`", brief(doing))]
     Lost {
         /// The node.
         node: NodeName,
@@ -83,7 +83,7 @@ pub enum SshError {
         source: Option<io::Error>,
     },
     /// It took too long; the command was told to end.
-    #[error("{node} did not finish `{doing}` within {} s", limit.as_secs_f64())]
+    #[error("{node} did not finish `{}` within {} s", brief(doing), limit.as_secs_f64())]
     TooLong {
         /// The node.
         node: NodeName,
@@ -93,7 +93,7 @@ pub enum SshError {
         limit: Duration,
     },
     /// The command said more than is kept; it was abandoned.
-    #[error("`{doing}` on {node} wrote more than {cap} bytes")]
+    #[error("`{}` on {node} wrote more than {cap} bytes", brief(doing))]
     TooMuchOutput {
         /// The node.
         node: NodeName,
@@ -103,7 +103,7 @@ pub enum SshError {
         cap: usize,
     },
     /// The node refused to start the command; the connection goes on.
-    #[error("{node} refused to start `{doing}`")]
+    #[error("{node} refused to start `{}`", brief(doing))]
     Refused {
         /// The node.
         node: NodeName,
@@ -151,5 +151,28 @@ impl SshError {
     /// Whether the connection is gone: a new one may succeed.
     pub fn is_lost(&self) -> bool {
         matches!(self, Self::Lost { .. } | Self::Connect { .. })
+    }
+}
+
+/// A command as a message can carry it: on one line, and cut where a script goes on for long.
+fn brief(doing: &str) -> String {
+    let line = doing.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(160) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_script_does_not_flood_the_message() {
+        let doing = format!("sh -c 'set -eu\n  echo {}'", "é".repeat(400));
+        let node: NodeName = "calico-02".parse().expect("a name");
+        let text = SshError::TooLong { node, doing, limit: Duration::from_millis(1500) }.to_string();
+        assert!(text.starts_with("calico-02 did not finish `sh -c 'set -eu echo é"), "{text}");
+        assert!(text.ends_with("…` within 1.5 s"), "{text}");
     }
 }

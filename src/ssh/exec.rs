@@ -19,8 +19,8 @@ pub const OUTPUT_CAP: usize = 64 << 20;
 const GRACE: Duration = Duration::from_secs(5);
 /// Read from and written to a channel in pieces of this many bytes.
 const PIECE: usize = 256 << 10;
-/// libssh2's codes for a channel or a command that the far side refuses: `CHANNEL_FAILURE`, `CHANNEL_REQUEST_DENIED`.
-const REFUSED: [i32; 2] = [-21, -22];
+/// libssh2's code for a command that the far side will not start: `CHANNEL_REQUEST_DENIED`.
+const REFUSED: i32 = -22;
 
 /// What a command gets on its standard input.
 pub enum Input {
@@ -92,9 +92,13 @@ pub(super) fn execute(wire: &mut Wire, node: &NodeName, job: Job) -> bool {
     whole
 }
 
-/// Whether `timeout` at the far side may have ended the command: others may use its two statuses too, but not so late.
+/// Whether `timeout` at the far side may have ended the command: by status 124, or by killing it and itself. Others
+/// may end like that too, but not so late.
 fn cut_short(output: &Output) -> bool {
-    matches!(output.ended, Ended::Exit(124 | 137))
+    match &output.ended {
+        Ended::Exit(status) => matches!(status, 124 | 137),
+        Ended::Signal(name) => name == "KILL",
+    }
 }
 
 fn told(failure: Failure, node: NodeName, doing: String, limit: Duration) -> SshError {
@@ -109,7 +113,7 @@ fn told(failure: Failure, node: NodeName, doing: String, limit: Duration) -> Ssh
 
 /// Whether the far side said no, which leaves the session as it was.
 fn refused(fault: &Fault) -> bool {
-    fault.code().is_some_and(|code| REFUSED.contains(&code))
+    fault.code() == Some(REFUSED)
 }
 
 /// Open a channel, run, close; and whether the session is whole afterwards.
@@ -122,14 +126,11 @@ fn run(
 ) -> (Result<Output, Failure>, bool) {
     wire.listen();
     let session = wire.session();
-    // A half-open channel cannot be given up without the session, so nobody is asked until it is open.
-    let opened = wire.drive(until, &|| false, || session.channel_session());
-    let mut channel = match opened {
+    // A half-open channel cannot be given up without the session, so nobody is asked until it is open. Nor is a session
+    // of use that opens none: sshd counts ten commands on one, those that were called off and still run among them.
+    let mut channel = match wire.drive(until, &|| false, || session.channel_session()) {
         Ok(channel) => channel,
-        Err(fault) => {
-            let whole = refused(&fault);
-            return (Err(fault.into()), whole);
-        }
+        Err(fault) => return (Err(fault.into()), false),
     };
     let result = match wire.drive(until, &|| false, || channel.exec(command)) {
         Ok(()) => pump(wire, &mut channel, source, until, called_off),

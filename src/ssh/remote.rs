@@ -92,7 +92,8 @@ impl Remote {
         input: Input,
         limit: Duration,
     ) -> Result<Output, SshError> {
-        let command = argv.clone().bounded(limit).to_string();
+        // Without `exec` some login shells stay in between and turn the end by a signal into a status.
+        let command = format!("exec {}", argv.clone().bounded(limit));
         let (reply, answer) = oneshot::channel();
         let job = Job { command, doing: doing.clone(), input, limit, reply };
         if self.0.jobs.send(job).is_err() {

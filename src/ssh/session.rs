@@ -40,7 +40,9 @@ pub(super) fn live(
     jobs: &Receiver<Job>,
 ) {
     let opened = open(&peer, socket, wake, &|| ready.is_closed());
-    let node = peer.node;
+    let node = peer.node.clone();
+    // The private key is needed no longer.
+    drop(peer);
     let wire = match opened {
         Ok(wire) => ready.send(Ok(())).map(|()| wire),
         Err(error) => {

@@ -3,4 +3,7 @@
 mod archive;
 mod image;
 mod proof;
+mod ssh;
+mod ssh_put;
+mod ssh_trust;
 mod support;

@@ -1,3 +1,4 @@
 //! Real parts that several tests need.
 
 pub mod birds;
+pub mod sshd;
