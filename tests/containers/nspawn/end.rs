@@ -23,13 +23,12 @@ const PROPAGATE: &str = "/run/systemd/nspawn/propagate";
 /// Power off: wait for what was asked to end, end what did not, and take away what does not outlive a power-off.
 pub async fn stop(place: &Place) -> Result<(), ProviderError> {
     let names = Names::of(&place.label);
-    let gone = futures::future::join_all(machines(&names)?.iter().map(async |process| {
-        match process.identity.hold() {
-            Ok(Some(held)) => held.gone_within(POWER_OFF).await.unwrap_or(false),
-            _ => true,
-        }
-    }));
-    if gone.await.contains(&false) {
+    let running = machines(&names)?;
+    let gone = running.iter().map(async |process| match process.identity.hold() {
+        Ok(Some(held)) => held.gone_within(POWER_OFF).await.unwrap_or(false),
+        _ => true,
+    });
+    if futures::future::join_all(gone).await.contains(&false) {
         place.events.warn(format!("not every container powered off in {} s; they are ended", POWER_OFF.as_secs()));
     }
     clear(&names).await

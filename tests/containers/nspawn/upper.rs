@@ -63,9 +63,6 @@ impl Files {
         let nocloud = upper.join("var/lib/cloud/seed/nocloud");
         write(&nocloud.join("meta-data"), &seed.meta_data, 0o600)?;
         write(&nocloud.join("user-data"), &seed.user_data, 0o600)?;
-        if let Some(network) = &seed.network_config {
-            write(&nocloud.join("network-config"), network, 0o600)?;
-        }
         let units = upper.join("etc/systemd/system");
         write(&units.join("nspawn.service"), UNIT, 0o644)?;
         let wanted = units.join("sysinit.target.wants");
