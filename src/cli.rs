@@ -4,21 +4,19 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-const AFTER_HELP: &str = "\
-Exit codes:
-  0 done and proven      1 unexpected           2 usage
-  10 lab or lock invalid 11 conflict            12 no such lab, cluster, node or check
-  21 up, not proven      22 could not be asked  30 host not fit
-  40 download            41 digest mismatch     42 missing while offline
-  50 provider            60 boot or SSH         61 host key mismatch
-  70 install             80 cleanup incomplete  130 interrupted
+use crate::failure::Exit;
 
-Every flag has an environment variable by rule: CALICOLAB_<VERB>_<FLAG>; for all verbs
-CALICOLAB_HOME, CALICOLAB_CLUSTER, CALICOLAB_LABS and CALICOLAB_OFFLINE.";
+fn after_help() -> String {
+    format!(
+        "Exit codes:\n{}\nEvery flag has an environment variable by rule: CALICOLAB_<VERB>_<FLAG>; for all verbs\n\
+         CALICOLAB_HOME, CALICOLAB_CLUSTER, CALICOLAB_LABS and CALICOLAB_OFFLINE.",
+        Exit::table()
+    )
+}
 
 /// Throwaway clusters of real machines with a pinned network, proven before they are called up.
 #[derive(Debug, Parser)]
-#[command(name = "calicolab", version, max_term_width = 100, after_help = AFTER_HELP)]
+#[command(name = "calicolab", version, max_term_width = 100, after_help = after_help())]
 pub struct Cli {
     /// What holds for every verb.
     #[command(flatten)]
@@ -113,6 +111,9 @@ pub enum Verb {
         /// Remove what is there under this name first
         #[arg(long)]
         recreate: bool,
+        /// How long a machine may take to boot, in seconds
+        #[arg(long, default_value_t = 600, value_name = "SECONDS", env = "CALICOLAB_UP_BOOT_TIMEOUT")]
+        boot_timeout: u64,
         /// What to do with machines that did not come up
         #[arg(long, default_value = "keep", env = "CALICOLAB_UP_ON_FAILURE")]
         on_failure: OnFailure,
@@ -137,6 +138,9 @@ pub enum Verb {
     Start {
         #[command(flatten)]
         which: Which,
+        /// How long a machine may take to boot, in seconds
+        #[arg(long, default_value_t = 600, value_name = "SECONDS", env = "CALICOLAB_START_BOOT_TIMEOUT")]
+        boot_timeout: u64,
         #[command(flatten)]
         form: Form,
     },
@@ -197,9 +201,6 @@ pub enum Verb {
         /// Sources, then the target
         #[arg(required = true, num_args = 2..)]
         paths: Vec<String>,
-        /// Folders with all that is in them
-        #[arg(short, long)]
-        recursive: bool,
     },
     /// Show what was logged: our own log, a node's console, or a node's journal
     Logs {

@@ -112,10 +112,8 @@ impl Exit {
 
     /// The table for `--help`: code, id and meaning, a line each.
     pub fn table() -> String {
-        Self::ALL
-            .iter()
-            .map(|exit| format!("  {:>3}  {:<12} {}\n", exit.code(), exit.id(), exit.meaning()))
-            .collect::<String>()
+        let line = |exit: &Self| format!("  {:>3}  {:<12} {}\n", exit.code(), exit.id(), exit.meaning());
+        Self::ALL.iter().map(line).collect::<Vec<_>>().concat()
     }
 }
 
@@ -156,21 +154,21 @@ impl Failure {
     /// One cause in words. What an earlier cause says already is not said again.
     #[must_use]
     pub fn because_text(mut self, cause: impl Into<String>) -> Self {
-        add(&mut self.because, cause.into(), |known, new| known.contains(new));
+        add(&mut self.because, &cause.into(), |known, new| known.contains(new));
         self
     }
 
     /// What is left on the host.
     #[must_use]
     pub fn left(mut self, what: impl Into<String>) -> Self {
-        add(&mut self.left, what.into(), |known, new| known == new);
+        add(&mut self.left, &what.into(), |known, new| known == new);
         self
     }
 
     /// What can be done: a command, where there is one.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        add(&mut self.hints, hint.into(), |known, new| known == new);
+        add(&mut self.hints, &hint.into(), |known, new| known == new);
         self
     }
 
@@ -187,8 +185,8 @@ impl Failure {
 
 /// Add a text that is not empty and that no earlier one covers; what guests and programs wrote loses the control
 /// characters that would move a terminal's cursor or colour it.
-fn add(texts: &mut Vec<String>, text: String, covers: fn(&str, &str) -> bool) {
-    let plain = plain(&text);
+fn add(texts: &mut Vec<String>, text: &str, covers: fn(&str, &str) -> bool) {
+    let plain = plain(text);
     if !plain.is_empty() && !texts.iter().any(|known| covers(known, &plain)) {
         texts.push(plain);
     }

@@ -13,6 +13,10 @@ pub mod lab;
 pub mod machine;
 pub mod node;
 pub mod proof;
+pub mod record;
 pub mod report;
+mod run;
 pub mod ssh;
 pub mod wait;
+
+pub use run::{Providers, main_with};

@@ -1,3 +1,9 @@
 //! argv in, exit code out.
 
-fn main() {}
+use std::process::ExitCode;
+
+use calicolab::machine::qemu::Qemu;
+
+fn main() -> ExitCode {
+    calicolab::main_with(&|home, cache| vec![Box::new(Qemu::new(home, cache))])
+}

@@ -45,9 +45,9 @@ pub enum FetchError {
         /// Where the bytes came from.
         from: String,
         /// The digest of the lock.
-        wanted: Digest,
+        wanted: Box<Digest>,
         /// The digest that was found.
-        got: Digest,
+        got: Box<Digest>,
     },
     /// A server refused.
     #[error("{url} answered with status {status}")]
@@ -193,6 +193,10 @@ impl FetchError {
             Self::Lacking { .. } => "image.lacking",
             Self::Recipe { .. } => "image.recipe",
         }
+    }
+
+    pub(super) fn mismatch(name: String, from: &str, wanted: Digest, got: Digest) -> Self {
+        Self::Mismatch { name, from: from.into(), wanted: Box::new(wanted), got: Box::new(got) }
     }
 
     /// What to do about it, where that is known.

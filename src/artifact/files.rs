@@ -222,4 +222,21 @@ mod tests {
         assert_eq!(std::fs::read(&path).expect("there"), b"two");
         assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), 1);
     }
+
+    #[tokio::test]
+    async fn who_waits_for_a_lock_says_for_whom() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("locks/entry");
+        let (events, mut told) = Events::channel();
+        let held = lock(&path, "image", &events).await.expect("free");
+        let second = lock(&path, "image", &events);
+        let first = async {
+            let waiting = told.recv().await.expect("told");
+            drop(held);
+            waiting
+        };
+        let (second, waiting) = tokio::join!(second, first);
+        second.expect("free again");
+        assert!(matches!(waiting.event, crate::event::Event::Progress { doing, .. } if doing.contains("waiting for")));
+    }
 }

@@ -202,12 +202,11 @@ impl Store {
         let mut missing = Vec::new();
         for pin in pins {
             locks.push(files::lock(&self.cache.lock_file(&pin.digest.hex()), &label(pin), events).await?);
-            match self.look(pin).await? {
-                Some(file) => ready.push(file),
-                None => {
-                    self.discard_damaged(pin, events)?;
-                    missing.push(pin);
-                }
+            if let Some(file) = self.look(pin).await? {
+                ready.push(file);
+            } else {
+                self.discard_damaged(pin, events)?;
+                missing.push(pin);
             }
         }
         let (packages, others): (Vec<&Pin>, _) =
@@ -270,8 +269,8 @@ impl Store {
                 };
             }
             let Err(error) = ended else { continue };
-            if matches!(error, FetchError::TooLong { .. }) {
-                // Too long a file is not the pin's, and no beginning of it.
+            if matches!(error, FetchError::TooLong { .. } | FetchError::DiskFull { .. }) {
+                // Too long a file is no beginning of the pin's; and a full disk needs what is there.
                 let _ = std::fs::remove_file(&part);
             }
             if place + 1 < urls.len() {
@@ -297,7 +296,7 @@ impl Store {
         let (got, bytes) = hashed(part.into(), pin.digest).await.map_err(&reading)?;
         if got != pin.digest {
             std::fs::remove_file(part).map_err(&reading)?;
-            return Err(FetchError::Mismatch { name: label(pin), from: from.into(), wanted: pin.digest, got });
+            return Err(FetchError::mismatch(label(pin), from, pin.digest, got));
         }
         let path = self.cache.file(&pin.digest);
         let (from, to) = (part.to_owned(), path.clone());

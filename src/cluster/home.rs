@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::StateError;
 use super::lease::Owner;
 use super::lock::{self, Holder, Lock, LockError};
 use super::state::{ClusterState, Minimal, Phase};
+use super::{StateError, hex};
 use crate::durable;
 use crate::lab::name::ClusterName;
 
@@ -342,10 +342,6 @@ fn folder(root: &Path, cluster: &ClusterName) -> PathBuf {
 
 fn fits(folder: &Path) -> bool {
     folder.as_os_str().len() + 1 + SOCKET_NAME <= SOCKET_PATH
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn gone(path: &Path, removed: io::Result<()>, left: &mut Vec<(PathBuf, io::Error)>) {

@@ -301,10 +301,10 @@ impl What {
     }
 
     fn from_file_name(name: &str) -> Option<Self> {
-        let mut parts = name.splitn(3, '-');
         fn parsed<T: FromStr>(word: Option<&str>) -> Option<T> {
             word?.parse().ok()
         }
+        let mut parts = name.splitn(3, '-');
         match parts.next()? {
             "network" => Ipv4Net::new(parsed(parts.next())?, parsed(parts.next())?).ok().map(Self::Network),
             "port" => parsed(parts.next()).map(Self::Port),

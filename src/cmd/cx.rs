@@ -9,12 +9,13 @@ use tokio::sync::watch;
 use crate::artifact::store::Cache;
 use crate::cluster::home::Home;
 use crate::cluster::lease::Leases;
+use crate::cluster::state::ClusterState;
 use crate::event::{Event, Events, Step};
 use crate::failure::{Exit, Failure};
 use crate::lab::builtin::Library;
 use crate::lab::name::{ClusterName, NodeName};
 use crate::lab::problem::nearest;
-use crate::machine::{Place, Provider};
+use crate::machine::{Place, Power, Provider};
 
 /// The places of this host, the way to tell, and the user's interrupt.
 pub struct Cx<'a> {
@@ -68,9 +69,8 @@ impl Cx<'_> {
 
     /// A cluster's place on this host as its provider needs it.
     pub fn place(&self, cluster: &ClusterName) -> Result<Place, Failure> {
-        let sockets = self.home.sockets(cluster).map_err(|error| {
-            Failure::new(Exit::Unexpected, "home.sockets", "make a folder for sockets").because(&error)
-        })?;
+        let doing = "make a folder for sockets";
+        let sockets = self.home.sockets(cluster).map_err(|error| Failure::of_state(doing, &error))?;
         Ok(Place {
             cluster: cluster.clone(),
             label: self.home.label(cluster),
@@ -78,6 +78,12 @@ impl Cx<'_> {
             sockets,
             events: self.events.clone(),
         })
+    }
+
+    /// The machines of a cluster as their provider finds them; `None` if it cannot be asked.
+    pub async fn power(&self, state: &ClusterState) -> Option<Vec<(NodeName, Power)>> {
+        let provider = self.providers.iter().find(|one| one.kind() == state.provider)?;
+        provider.machines(&self.place(&state.name).ok()?).await.ok()
     }
 
     /// The cluster a verb is about: the named one, or the only one.
@@ -109,10 +115,7 @@ impl Cx<'_> {
 
     /// The names of all clusters, those too whose state cannot be read.
     pub fn known(&self) -> Result<Vec<ClusterName>, Failure> {
-        let found = self
-            .home
-            .list()
-            .map_err(|error| Failure::new(Exit::Unexpected, "home.list", "list the clusters").because(&error))?;
+        let found = self.home.list().map_err(|error| Failure::of_state("list the clusters", &error))?;
         Ok(found.into_iter().map(|one| one.name).collect())
     }
 }

@@ -57,7 +57,7 @@ pub fn json(lines: &[Line<'_>]) -> Value {
                     "name": name,
                     "phase": phase_word(state, holder.as_ref()),
                     "holder": holder,
-                    "error": error.to_string(),
+                    "error": in_words(error),
                 }),
             }
         })
@@ -106,6 +106,16 @@ pub(in crate::cmd) fn phase_word(state: &Result<ClusterState, StateError>, holde
         Err(StateError::NoSuch { .. }) => "interrupted",
         Err(StateError::Schema { .. }) => "other-schema",
         Err(_) => "unreadable",
+    }
+}
+
+/// An error and its cause in one line.
+fn in_words(error: &StateError) -> String {
+    match (error, std::error::Error::source(error)) {
+        // True of its state, and odd to read of a cluster that is listed.
+        (StateError::NoSuch { .. }, _) => "its state was never written, or is removed already".into(),
+        (_, Some(cause)) => format!("{error}: {cause}"),
+        (_, None) => error.to_string(),
     }
 }
 

@@ -3,12 +3,15 @@
 pub mod bring;
 pub mod cx;
 pub mod down;
+pub mod doctor;
 pub mod draft;
 pub mod labs;
 pub mod lock;
+pub mod logs;
 pub mod ls;
 pub mod plan;
 pub mod power;
+pub mod shell;
 pub mod ssh;
 pub mod status;
 mod table;

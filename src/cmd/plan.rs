@@ -4,27 +4,17 @@ mod difference;
 
 use std::fmt::Write as _;
 
-use serde::Serialize;
-
 use super::table::{columns, size};
 use crate::lab::file::{On, Timers};
 use crate::lab::name::NodeName;
 use crate::lab::pin::Source;
+use crate::machine::Estimate;
 use crate::lab::plan::{NodePlan, Peer, PeerKind, Placed, Plan};
 
 pub use difference::differences;
 
 #[cfg(test)]
 mod tests;
-
-/// How long something will take on this host, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Estimate {
-    /// About how many seconds.
-    pub seconds: u64,
-    /// Why, as a fragment: `no hardware acceleration: …`.
-    pub reason: String,
-}
 
 /// The plan as JSON that ends with a line break.
 pub fn json(plan: &Plan) -> String {
@@ -34,7 +24,7 @@ pub fn json(plan: &Plan) -> String {
 }
 
 /// The plan for people. `checks` are what the proof will look at, one a line.
-pub fn text(plan: &Plan, checks: &[String], estimate: &Estimate) -> String {
+pub fn text(plan: &Plan, checks: &[String], estimate: Option<&Estimate>) -> String {
     let sections = [
         head(plan),
         columns(
@@ -154,14 +144,13 @@ fn listed(what: &str, lines: &[String]) -> String {
     format!("{} {what}:\n{}", lines.len(), lines.concat())
 }
 
-fn needs(plan: &Plan, estimate: &Estimate) -> String {
+fn needs(plan: &Plan, estimate: Option<&Estimate>) -> String {
     let total = |part: fn(&NodePlan) -> u64| size(plan.nodes.values().map(part).sum());
     let (memory, disk) = (total(|node| node.memory_mib), total(|node| node.disk_mib));
-    let seconds = i64::try_from(estimate.seconds).unwrap_or(i64::MAX);
-    let time = jiff::SignedDuration::from_secs(seconds);
-    format!(
-        "needs     {memory} of memory and at most {disk} of disk for the machines\n\
-         takes     about {time:#}: {}\n",
-        estimate.reason
-    )
+    let mut text = format!("needs     {memory} of memory and at most {disk} of disk for the machines\n");
+    if let Some(Estimate { seconds, why }) = estimate {
+        let time = jiff::SignedDuration::from_secs(i64::try_from(*seconds).unwrap_or(i64::MAX));
+        let _ = writeln!(text, "takes     about {time:#}: {why}");
+    }
+    text
 }

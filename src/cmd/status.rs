@@ -38,12 +38,12 @@ pub fn files(folder: &Path, state: &ClusterState) -> Vec<(&'static str, PathBuf)
         ("plan", "plan.json"),
         ("log", "log"),
         ("events", "events.jsonl"),
-        ("ssh config", "ssh/config"),
+        ("ssh-config", "ssh/config"),
         ("rendered", "rendered"),
     ]
     .map(|(what, name)| (what, folder.join(name)))
     .into();
-    files.extend(state.last_proof.as_ref().map(|proof| ("last proof", proof.file.clone())));
+    files.extend(state.last_proof.as_ref().map(|proof| ("last-proof", proof.file.clone())));
     files
 }
 
@@ -71,7 +71,10 @@ pub fn text(facts: &Facts<'_>) -> String {
         }
         pairs.push(("proof", format!("{counts}, {}", ago(proof.at))));
     }
-    let mut text: String = pairs.iter().map(|(what, value)| format!("{what:<9} {value}\n")).collect();
+    let mut text = String::new();
+    for (what, value) in &pairs {
+        let _ = writeln!(text, "{what:<9} {value}");
+    }
     text.push('\n');
     text += &columns(
         &["NODE", "ADDRESS", "BLOCK", "SSH", "POWER", "MACHINE"],
@@ -230,6 +233,18 @@ mod tests {
     fn a_cluster_that_was_interrupted_at_once() {
         let state = state(Phase::Raising);
         let facts = Facts { state: &state, holder: None, plan: None, power: None, files: &[], now: at("03:00:07") };
-        insta::assert_snapshot!(text(&facts), @"");
+        insta::assert_snapshot!(text(&facts), @r"
+        cluster   demo (00ab)
+        phase     interrupted while raising
+        lab       primer
+        provider  qemu
+        network   198.18.7.0/24
+        begun     2026-05-04T03:00:00Z (7s ago) by calicolab 0.1.0
+
+        NODE       ADDRESS  BLOCK  SSH  POWER    MACHINE
+        calico-01  -        -      -    unknown  -
+        calico-02  -        -      -    unknown  -
+        calico-03  -        -      -    unknown  -
+        ");
     }
 }

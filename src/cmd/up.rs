@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use crate::cluster::StateError;
 use crate::cluster::home::Locked;
-use crate::cluster::lease::LeaseError;
 use crate::cluster::routes::Routes;
 use crate::cluster::state::{ClusterState, LastProof, Phase, Wish};
 use crate::durable;
@@ -89,20 +88,30 @@ pub struct Planned<'a> {
     pub provider: &'a dyn Provider,
 }
 
-/// Read, choose, plan, and ask what the host lacks. Changes nothing.
-pub async fn planned<'a>(cx: &Cx<'a>, want: &Want) -> Result<(Planned<'a>, String), Failure> {
+/// Read and plan. Changes nothing.
+pub fn drafted(cx: &Cx<'_>, want: &Want) -> Result<(Draft, Plan), Failure> {
     let draft = Draft::read(cx, &want.lab, &want.wish)?;
-    let known = match cx.home.read(&want.cluster) {
-        Ok(state) => Some(state),
-        Err(StateError::NoSuch { .. }) => None,
-        Err(error) => return Err(unreadable(&want.cluster, &error)),
-    };
-    let net = match &known {
+    let net = match known(cx, &want.cluster)? {
         Some(state) => LabNet(state.network),
         None => free_network(cx, &draft)?,
     };
     let plan = draft.plan(&want.cluster, net);
+    Ok((draft, plan))
+}
+
+fn known(cx: &Cx<'_>, cluster: &ClusterName) -> Result<Option<ClusterState>, Failure> {
+    match cx.home.read(cluster) {
+        Ok(state) => Ok(Some(state)),
+        Err(StateError::NoSuch { .. }) => Ok(None),
+        Err(error) => Err(not_locked(cluster, &error)),
+    }
+}
+
+/// Read, choose, plan, and ask what the host lacks. Changes nothing.
+pub async fn planned<'a>(cx: &Cx<'a>, want: &Want) -> Result<(Planned<'a>, String), Failure> {
+    let (draft, plan) = drafted(cx, want)?;
     complete(&plan)?;
+    let known = known(cx, &want.cluster)?;
     if known.is_some() {
         same_plan(cx, &plan)?;
     }
@@ -132,19 +141,7 @@ fn free_network(cx: &Cx<'_>, draft: &Draft) -> Result<LabNet, Failure> {
     for conflict in routes.conflicts(&ranges) {
         cx.events.warn(conflict.to_string());
     }
-    cx.leases.choose(draft.lab.network.lab, &routes).map_err(|error| not_leased(&error))
-}
-
-fn not_leased(error: &LeaseError) -> Failure {
-    let failure = Failure::new(Exit::Conflict, "lease", "lease what the cluster needs of this host").because(error_of(error));
-    match error {
-        LeaseError::Routed { .. } => failure.hint("choose another range: --set network.lab=auto"),
-        _ => failure,
-    }
-}
-
-fn error_of<E: std::error::Error + 'static>(error: &E) -> &(dyn std::error::Error + 'static) {
-    error
+    cx.leases.choose(draft.lab.network.lab, &routes).map_err(|error| Failure::of_lease("lease what the cluster needs of this host", &error))
 }
 
 /// `up` carries on with what it began; it does not turn one cluster into another.
@@ -166,22 +163,9 @@ pub fn read_plan(path: &Path) -> Option<Plan> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 
-fn unreadable(cluster: &ClusterName, error: &StateError) -> Failure {
-    Failure::new(Exit::Conflict, "state.unreadable", format!("read what is remembered of `{cluster}`"))
-        .because(error_of(error))
-        .hint(format!("calicolab down {cluster}"))
-}
-
-/// A failure to lock or to remember.
+/// A failure to lock or to remember a cluster.
 pub fn not_locked(cluster: &ClusterName, error: &StateError) -> Failure {
-    let doing = format!("take hold of `{cluster}`");
-    match error {
-        StateError::Held { .. } => Failure::new(Exit::Conflict, "cluster.held", doing)
-            .because(error_of(error))
-            .hint("wait for it, or end it: its Ctrl-C leaves a state from which `up` and `down` go on"),
-        StateError::NoSuch { .. } => Failure::new(Exit::NoSuch, "cluster.none", doing).because(error_of(error)),
-        _ => Failure::new(Exit::Unexpected, "state", doing).because(error_of(error)),
-    }
+    Failure::of_state(format!("take hold of `{cluster}`"), error)
 }
 
 /// A `down` that was cut short is finished before anything is made under the same name.
@@ -212,6 +196,7 @@ fn write_down(cx: &Cx<'_>, locked: &mut Locked, plan: &Plan) -> Result<(), Failu
     };
     let events = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("events.jsonl")).map_err(io)?;
     cx.events.record_to(events);
+    crate::record::keep(&folder).map_err(io)?;
     let text = serde_json::to_vec_pretty(plan).map_err(|error| io(error.into()))?;
     durable::write(&folder.join("plan.json"), &text, 0o600).map_err(io)
 }
@@ -251,7 +236,7 @@ async fn lease(
         Some(leased) => cx.leases.renew(&owner, net, leased, running).await,
         None => cx.leases.lease(&owner, net, &plan.nodes).await,
     };
-    leased.map_err(|error| not_leased(&error))
+    leased.map_err(|error| Failure::of_lease("lease what the cluster needs of this host", &error))
 }
 
 fn record(locked: &mut Locked, change: impl FnOnce(&mut ClusterState)) -> Result<(), Failure> {

@@ -1,6 +1,7 @@
 //! Containers on a node's pod network: the words of the node's own helper, in this one place.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use crate::command::Argv;
 
@@ -12,6 +13,9 @@ pub const HTTP_PORT: u16 = 8080;
 
 /// Seconds after which a probe container ends by itself, and after which one that is still there is swept.
 pub const PROBE_LIFE_S: u32 = 600;
+
+/// The longest that making one may take; the first on a slow node also unpacks its tree.
+const RAISE_LIMIT: Duration = Duration::from_secs(15);
 
 /// Make a container with `command` in it; prints its address.
 pub fn add(name: &str, command: &Argv) -> Argv {
@@ -61,7 +65,8 @@ name=$1 now=$2 life=$3 helper=$4; shift 4
     let now = nonce.split('-').next().unwrap_or_default();
     let life = PROBE_LIFE_S.to_string();
     let serve = Argv::script(SERVE, [probe_page(nonce, node), HTTP_PORT.to_string(), life.clone()]);
-    Argv::script(SCRIPT, [probe_name(nonce).as_str(), now, life.as_str(), HELPER]).args(serve.words())
+    let raise = Argv::script(SCRIPT, [probe_name(nonce).as_str(), now, life.as_str(), HELPER]).args(serve.words());
+    raise.bounded(RAISE_LIMIT)
 }
 
 /// What the probe container of the proof `nonce` on `node` answers.

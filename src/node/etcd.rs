@@ -66,13 +66,13 @@ pub fn ask_member(endpoint: &str) -> Argv {
 fn request(endpoint: &str, path: &str, body: &Value) -> Argv {
     let file = |name: &str| format!("{PKI}/{name}");
     Argv::new("curl")
-        .args(["-sS", "-m", "4", "--cacert", &file("ca.crt"), "--cert", &file("node.crt"), "--key", &file("node.key")])
+        .args(["-sS", "-m", "8", "--cacert", &file("ca.crt"), "--cert", &file("node.crt"), "--key", &file("node.key")])
         .args(["-d", &body.to_string(), &format!("https://{endpoint}{path}")])
 }
 
 /// The member's id as etcd's metrics at `url` tell it, from a busybox container: the page is large, one line is kept.
 pub fn ask_metrics_from_pod(url: &str) -> Argv {
-    Argv::script("timeout 4 wget -q -O - \"$1\" | grep '^etcd_server_id'", [url])
+    Argv::script("timeout 6 wget -q -O - \"$1\" | grep '^etcd_server_id'", [url])
 }
 
 /// The member's id in the answer to [`ask_metrics_from_pod`].

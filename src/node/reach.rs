@@ -35,7 +35,7 @@ pub fn echoes(text: &str) -> Option<u32> {
 
 /// Fetch a page from a busybox container. The limit is `timeout`'s: busybox 1.35 crashes on `wget -T`.
 pub fn fetch_from_pod(url: &str) -> Argv {
-    Argv::new("timeout").args(["4", "wget", "-q", "-O", "-", url])
+    Argv::new("timeout").args(["6", "wget", "-q", "-O", "-", url])
 }
 
 #[cfg(test)]

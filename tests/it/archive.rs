@@ -20,7 +20,7 @@ struct Repository {
 
 fn run(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| {
-        panic!("{:?} is needed (sudo apt-get install gpg dpkg): {error}", command.get_program())
+        panic!("{} is needed (sudo apt-get install gpg dpkg): {error}", command.get_program().display())
     });
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()

@@ -9,6 +9,7 @@ use calicolab::proof::round::prove;
 use calicolab::proof::{Finding, Proof, Verdict, judge_again};
 
 use crate::support::birds::{Birds, Flavour, Twist};
+use crate::support::pods;
 
 const BOTH: [Flavour; 2] = [Flavour::One, Flavour::Two];
 const UNDERLAY: &[&str] = &["address", "link", "peers", "session", "route"];
@@ -168,4 +169,63 @@ async fn a_node_that_is_gone_is_unknown_and_not_called_broken() {
         );
     }
     assert!(proof.clocks.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fresh_containers_reach_each_other_and_are_gone_afterwards() {
+    let birds = Birds::new(Flavour::One, 3, &[]);
+    pods::give(&birds);
+    let proof = take(&birds, &["session", "route", "packet"], 30).await;
+    assert_eq!(failing(&proof), [""; 0]);
+    pods::until_none(&birds).await;
+    let again = take(&birds, &["packet"], 30).await;
+    assert_eq!(failing(&again), [""; 0]);
+    assert_ne!(proof.nonce, again.nonce);
+    pods::until_none(&birds).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_answers_for_an_address_that_nobody_has_is_found() {
+    let birds = Birds::new(Flavour::One, 2, &[]);
+    pods::give(&birds);
+    pods::inside(&birds, 1, &["ip", "addr", "add", "10.244.0.126/32", "dev", "lo"]);
+    let proof = take(&birds, &["packet"], 6).await;
+    let failing = failing(&proof);
+    assert_eq!(failing.len(), 1, "{failing:#?}");
+    assert!(
+        failing[0].contains("calico-01 gets an answer from 10.244.0.126, which nobody on calico-02 has"),
+        "{failing:#?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn small_packets_through_and_large_ones_not_is_told_apart() {
+    let birds = Birds::new(Flavour::One, 2, &[]);
+    pods::give(&birds);
+    for index in [0, 1] {
+        pods::inside(&birds, index, &["ip", "link", "set", "lab0", "mtu", "1400"]);
+    }
+    let proof = take(&birds, &["link", "packet"], 6).await;
+    for id in ["link.calico-01.calico-02", "packet.calico-01.calico-02"] {
+        let text = find(&proof, id).verdict.text();
+        assert!(text.contains("84 bytes and n") && text.contains("1500"), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_proof_leaves_no_container() {
+    let birds = Birds::new(Flavour::One, 2, &[]);
+    pods::give(&birds);
+    pods::inside(&birds, 1, &["ip", "addr", "add", "10.244.0.126/32", "dev", "lo"]);
+    let end = tokio::time::Instant::now() + Duration::from_secs(20);
+    tokio::select! {
+        _ = take(&birds, &["packet"], 60) => panic!("it cannot pass"),
+        () = async {
+            while pods::list(&birds, 0).is_empty() || pods::list(&birds, 1).is_empty() {
+                assert!(tokio::time::Instant::now() < end, "no container came up");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        } => {}
+    }
+    pods::until_none(&birds).await;
 }

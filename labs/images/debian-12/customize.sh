@@ -61,7 +61,7 @@ for generator in "$tree"/usr/lib/systemd/system-generators/*; do
 done
 
 want multi-user.target /lib/systemd/system/cloud-init-local.service
-want multi-user.target /etc/systemd/system/calicolab-net.service
+want multi-user.target /etc/systemd/system/calicolab-network.service
 want multi-user.target /etc/systemd/system/calicolab-ready.service
 want multi-user.target /etc/systemd/system/calicolab.target
 ln -sf /lib/systemd/system/multi-user.target "$units/default.target"

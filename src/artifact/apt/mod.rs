@@ -249,12 +249,9 @@ fn agrees(pin: &Pin, records: &[Record]) -> Result<(), FetchError> {
     let same = |record: &&Record| record.package == package(pin).0 && record.version == pin.version;
     let mut digests = records.iter().filter(same).map(|record| record.digest);
     match digests.next() {
-        Some(got) if got != pin.digest && !digests.any(|other| other == pin.digest) => Err(FetchError::Mismatch {
-            name: super::store::label(pin),
-            from: "the archive's signed index".into(),
-            wanted: pin.digest,
-            got,
-        }),
+        Some(got) if got != pin.digest && !digests.any(|other| other == pin.digest) => {
+            Err(FetchError::mismatch(super::store::label(pin), "the archive's signed index", pin.digest, got))
+        }
         _ => Ok(()),
     }
 }

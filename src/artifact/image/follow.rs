@@ -11,6 +11,14 @@ use crate::command::{Argv, CommandError, Output, ended};
 /// How many of its last lines an error carries.
 const LAST: usize = 40;
 
+/// Passes on, to the whole group, that this run was killed: the kernel tells only the first process. The program's
+/// standard input is given by number, since a shell gives what it starts beside itself an empty one.
+const GUARD: &str = r#"trap 'trap "" TERM; kill -TERM 0' TERM
+exec 3<&0
+"$@" <&3 3<&- &
+wait $!
+"#;
+
 /// Run `argv` with `input`, its standard output in `output`, and every line of its standard error told to `line`.
 pub(super) async fn follow(
     argv: &Argv,
@@ -19,8 +27,10 @@ pub(super) async fn follow(
     limit: Duration,
     mut line: impl FnMut(&str),
 ) -> Result<(), CommandError> {
-    let mut child = tokio::process::Command::new(argv.program())
-        .args(&argv.words()[1..])
+    let guarded = Argv::new("setpriv").args(["--pdeathsig", "TERM"]);
+    let guarded = guarded.args(Argv::script(GUARD, argv.words().iter().cloned()).words().iter().cloned());
+    let mut child = tokio::process::Command::new(guarded.program())
+        .args(&guarded.words()[1..])
         .env("LC_ALL", "C.UTF-8")
         .stdin(Stdio::piped())
         .stdout(output)

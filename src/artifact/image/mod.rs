@@ -3,7 +3,7 @@
 mod build;
 mod follow;
 mod initrd;
-mod needs;
+pub mod needs;
 mod recipe;
 
 use std::collections::BTreeMap;
@@ -55,7 +55,7 @@ impl Built {
         if got == wanted {
             return Ok(path);
         }
-        Err(FetchError::Mismatch { name: "the image's tree".into(), from: path.display().to_string(), wanted, got })
+        Err(FetchError::mismatch("the image's tree".into(), &path.display().to_string(), wanted, got))
     }
 }
 
@@ -98,11 +98,11 @@ pub async fn ensure(
         events.warn(format!("{subject} was damaged in the cache; it is removed and built again"));
         build::clear(&folder).await?;
     }
+    needs::room(cache)?;
     let lacks = lacks(cache).await;
     if !lacks.is_empty() {
         return Err(FetchError::Lacking { lacks });
     }
-    needs::room(cache)?;
     let part = folder.with_file_name(format!(".{name}.part"));
     let made = build::build(archive, recipe, &parsed, &part, events).await;
     let kept = match made {

@@ -61,11 +61,10 @@ impl Recipe {
     pub fn digest(&self) -> Digest {
         let mut files: Vec<&RecipeFile> = self.files.iter().collect();
         files.sort();
-        let mut text = format!("{VERSION} {} {} {}\n", self.name, self.suite, self.disk_mib);
-        for file in files {
-            text += &format!("{:?} {} {}\n", file.path, file.executable, sha256_of(&file.content));
-        }
-        sha256_of(text.as_bytes())
+        let head = format!("{VERSION} {} {} {}", self.name, self.suite, self.disk_mib);
+        let lines =
+            files.iter().map(|file| format!("{:?} {} {}", file.path, file.executable, sha256_of(&file.content)));
+        sha256_of(std::iter::once(head).chain(lines).collect::<Vec<_>>().join("\n").as_bytes())
     }
 
     pub(super) fn parse(&self) -> Result<Parsed, FetchError> {
@@ -142,9 +141,9 @@ mod tests {
             |recipe| recipe.files[3].executable = true,
         ];
         for change in changes {
-            let mut changed = recipe();
-            change(&mut changed);
-            assert_ne!(first, changed.digest());
+            let mut other = recipe();
+            change(&mut other);
+            assert_ne!(first, other.digest());
         }
     }
 }

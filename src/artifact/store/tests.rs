@@ -33,9 +33,9 @@ fn cut() -> Piece {
 async fn answer(State(seen): State<Seen>, Route(name): Route<String>, headers: HeaderMap) -> Response {
     let all = Bytes::from(content());
     let times = seen.asked.fetch_add(1, Ordering::SeqCst);
-    let from = headers.get(header::RANGE).and_then(|range| {
-        range.to_str().ok()?.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok()
-    });
+    let from = headers
+        .get(header::RANGE)
+        .and_then(|range| range.to_str().ok()?.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok());
     let length = [(header::CONTENT_LENGTH, all.len().to_string())];
     match (name.as_str(), from) {
         ("good" | "breaks-once", Some(from)) if from < all.len() => {

@@ -28,7 +28,7 @@ fn mode(path: &Path) -> u32 {
 
 #[test]
 fn a_cluster_is_on_disk_and_locked_before_anything_else_of_it() {
-    let Temp { home, .. } = temp();
+    let Temp { home, folder: _folder } = temp();
     let locked = home.create(example::state("demo")).expect("begun");
     assert_eq!(mode(&locked.folder()), 0o700);
     assert_eq!(mode(&locked.folder().join(STATE)), 0o600);
@@ -45,7 +45,7 @@ fn a_cluster_is_on_disk_and_locked_before_anything_else_of_it() {
 
 #[test]
 fn of_threads_that_create_one_name_one_wins() {
-    let Temp { home, .. } = temp();
+    let Temp { home, folder: _folder } = temp();
     let wins = std::thread::scope(|scope| {
         let all: Vec<_> = (0..8).map(|_| scope.spawn(|| home.create(example::state("demo")))).collect();
         // Kept until all have tried, or the winner's lock would be gone.
@@ -57,7 +57,7 @@ fn of_threads_that_create_one_name_one_wins() {
 
 #[test]
 fn what_is_recorded_is_read() {
-    let Temp { home, .. } = temp();
+    let Temp { home, folder: _folder } = temp();
     let mut locked = home.create(example::state("demo")).expect("begun");
     locked.record(|state| state.phase = Phase::Stopped).expect("written");
     let read = home.read(&name("demo")).expect("read");
@@ -68,7 +68,7 @@ fn what_is_recorded_is_read() {
 
 #[test]
 fn a_reader_never_sees_half_a_state() {
-    let Temp { home, .. } = temp();
+    let Temp { home, folder: _folder } = temp();
     let mut locked = home.create(example::state("demo")).expect("begun");
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -125,7 +125,7 @@ fn a_link_out_of_the_folder_is_removed_and_not_followed() {
 
 #[test]
 fn half_made_and_damaged_clusters_are_listed_and_can_be_undone() {
-    let Temp { home, .. } = temp();
+    let Temp { home, folder: _folder } = temp();
     let begun = home.create(example::state("good")).expect("begun");
     for (cluster, text) in
         [("cut", r#"{"schema":1,"name":"cut","id":"ab","provider":"qe"#), ("newer", r#"{"schema":9}"#)]
@@ -167,7 +167,7 @@ fn half_made_and_damaged_clusters_are_listed_and_can_be_undone() {
 
 #[test]
 fn no_home_and_no_cluster_are_told_apart_from_failure() {
-    let Temp { home, .. } = temp();
+    let Temp { home, folder: _folder } = temp();
     assert!(home.list().expect("an empty list").is_empty());
     assert!(matches!(home.read(&name("demo")), Err(StateError::NoSuch { .. })));
     assert!(matches!(home.lock(&name("demo")), Err(StateError::NoSuch { .. })));

@@ -1,6 +1,7 @@
 //! Leases on a real folder, with real ports.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
@@ -10,9 +11,9 @@ use crate::cluster::home::{Home, Locked};
 use crate::lab::plan::NodePlan;
 
 struct Temp {
-    folder: tempfile::TempDir,
     home: Home,
     leases: Leases,
+    folder: tempfile::TempDir,
 }
 
 fn temp() -> Temp {
@@ -45,9 +46,9 @@ fn files(leases: &Leases) -> Vec<String> {
 /// A free lab network and all else, as `up` does it.
 async fn lease(leases: &Leases, owner: &Owner) -> (LabNet, Leased) {
     loop {
-        let network = leases.choose(None, &Routes::default()).expect("there are 512");
-        match leases.lease(owner, network, &nodes()).await {
-            Ok(leased) => return (network, leased),
+        let free = leases.choose(None, &Routes::default()).expect("there are 512");
+        match leases.lease(owner, free, &nodes()).await {
+            Ok(got) => return (free, got),
             Err(LeaseError::Taken { .. }) => {}
             Err(other) => panic!("{other}"),
         }
@@ -187,7 +188,7 @@ async fn a_network_this_host_uses_is_not_chosen() {
     for subnet in LAB_POOL.subnets(24).expect("a /15 has /24s").filter(|n| !overlap(*n, net("198.18.200.0/23"))) {
         let hex = format!("{:08X}", u32::from_ne_bytes(subnet.network().octets()));
         let mask = format!("{:08X}", u32::from_ne_bytes([255, 255, 255, 0]));
-        main.push_str(&format!("tun7 {hex} 00000000 0001 0 0 0 {mask} 0 0 0\n"));
+        writeln!(main, "tun7 {hex} 00000000 0001 0 0 0 {mask} 0 0 0").expect("memory");
     }
     let host = Routes::parse(&main, "");
     let one = cluster(&home, "one");

@@ -25,8 +25,8 @@ fn planned(sets: &[&str]) -> Plan {
 }
 
 fn shown(plan: &Plan) -> String {
-    let estimate = Estimate { seconds: 150, reason: "no hardware acceleration".into() };
-    text(plan, &["link calico-01 calico-02".into(), "dns calico-01".into()], &estimate)
+    let estimate = Estimate { seconds: 150, why: "no hardware acceleration".into() };
+    text(plan, &["link calico-01 calico-02".into(), "dns calico-01".into()], Some(&estimate))
 }
 
 #[test]

@@ -121,6 +121,11 @@ pub fn table(proof: &Proof) -> String {
     text
 }
 
+/// The same without the kinds that pass.
+pub fn failures(proof: &Proof) -> String {
+    table(proof).lines().filter(|line| !line.starts_with("pass")).map(|line| format!("{line}\n")).collect()
+}
+
 /// Findings under their kinds, in the order of the chain.
 fn by_kind(proof: &Proof) -> Vec<(&'static str, Vec<&Finding>)> {
     let mut kinds: Vec<(&'static str, Vec<&Finding>)> = Vec::new();

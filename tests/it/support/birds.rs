@@ -111,7 +111,7 @@ impl Birds {
         self.plan.nodes.map(|_, node| {
             let bin = self.node_folder(node.index).join("bin");
             let path = format!("PATH={}:{}", bin.display(), std::env::var("PATH").expect("a path"));
-            let argv = Argv::new("ip").args(["netns", "exec", &self.netns(node.index), "env", &path]);
+            let argv = Argv::new("nsenter").args([&self.entrance(node.index), "env", &path]);
             Arc::new(Inside(argv)) as Arc<dyn Ask>
         })
     }
@@ -119,8 +119,8 @@ impl Birds {
     /// Start the BIRD of a node.
     pub fn start(&mut self, index: usize) {
         let folder = self.node_folder(index);
-        let child = Command::new("ip")
-            .args(["netns", "exec", &self.netns(index)])
+        let child = Command::new("nsenter")
+            .arg(self.entrance(index))
             .arg(self.program("bird"))
             .args(["-f", "-c"])
             .arg(folder.join("bird.conf"))
@@ -131,7 +131,7 @@ impl Birds {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .expect("ip runs");
+            .expect("this test needs nsenter: install util-linux");
         self.running.insert(index, child);
     }
 
@@ -158,6 +158,12 @@ impl Birds {
     /// The namespace of a node.
     pub fn netns(&self, index: usize) -> String {
         format!("{}-n{index}", self.id)
+    }
+
+    /// How nsenter calls it. `ip netns exec` would hide namespaces made inside, and so containers, in a mount
+    /// namespace of its own.
+    pub fn entrance(&self, index: usize) -> String {
+        format!("--net=/run/netns/{}", self.netns(index))
     }
 
     /// The folder of a node's files; programs in its `bin` are found first.
@@ -256,8 +262,17 @@ impl Drop for Birds {
         }
         let mut all: Vec<String> = (0..self.plan.nodes.len()).map(|index| self.netns(index)).collect();
         all.push(self.switch());
-        for netns in all {
-            let _ = Command::new("ip").args(["netns", "del", &netns]).stderr(Stdio::null()).status();
+        // Containers have namespaces of their own, named after their node's.
+        let own = |name: &String| all.iter().any(|node| name.starts_with(&format!("{node}-probe-")));
+        let listed = fs::read_dir("/run/netns").into_iter().flatten().filter_map(Result::ok);
+        let pods: Vec<String> =
+            listed.map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(own).collect();
+        for pod in &pods {
+            let kill = "for pid in $(ip netns pids \"$1\"); do kill -9 \"$pid\"; done";
+            let _ = Command::new("sh").args(["-c", kill, "sh", pod]).stderr(Stdio::null()).status();
+        }
+        for netns in pods.iter().chain(&all) {
+            let _ = Command::new("ip").args(["netns", "del", netns]).stderr(Stdio::null()).status();
         }
     }
 }

@@ -1,4 +1,5 @@
 //! Real parts that several tests need.
 
 pub mod birds;
+pub mod pods;
 pub mod sshd;

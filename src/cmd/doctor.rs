@@ -1,0 +1,90 @@
+//! `doctor`: whether this host is fit for a lab, and what to do where it is not. Changes nothing.
+
+use serde::Serialize;
+
+use crate::artifact::image::needs;
+use crate::failure::Failure;
+use crate::lab::images::Origin;
+use crate::machine::{Kind, Lack};
+
+use super::cx::Cx;
+use super::table::columns;
+use super::up::{Want, drafted};
+
+/// What was found.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Each provider, how machines would run there, and what it lacks.
+    pub providers: Vec<Fitness>,
+    /// What building the image lacks.
+    pub image: Vec<Lack>,
+    /// Proxy variables that downloads honour, by name; their values may hold passwords.
+    pub proxies: Vec<String>,
+    /// Where state and cache are.
+    pub places: Vec<(String, String)>,
+    /// Whether the lab would come up here.
+    pub fit: bool,
+}
+
+/// One provider on this host.
+#[derive(Debug, Serialize)]
+pub struct Fitness {
+    /// Which.
+    pub provider: Kind,
+    /// One line on how machines would run.
+    pub how: String,
+    /// What it lacks.
+    pub lacks: Vec<Lack>,
+}
+
+/// Look at this host with the eyes of the lab that is wanted.
+pub async fn doctor(cx: &Cx<'_>, want: &Want) -> Result<Report, Failure> {
+    let (draft, plan) = drafted(cx, want)?;
+    let mut providers = Vec::new();
+    for provider in cx.providers {
+        let (how, lacks) = tokio::join!(provider.describe(), provider.lacks(&plan));
+        providers.push(Fitness { provider: provider.kind(), how, lacks });
+    }
+    let image = match draft.image.origin {
+        Origin::Download { .. } => Vec::new(),
+        Origin::Build { .. } => needs::lacks(&cx.cache)
+            .await
+            .into_iter()
+            .map(|lack| Lack { id: lack.id.into(), what: lack.what, remedy: lack.remedy, bearable: false })
+            .collect(),
+    };
+    let able = |fitness: &Fitness| fitness.lacks.iter().all(|lack| lack.bearable);
+    let proxies = ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"]
+        .iter()
+        .filter(|name| std::env::var_os(name).is_some())
+        .map(|name| (*name).to_owned())
+        .collect();
+    let shown = |path: &std::path::Path| path.display().to_string();
+    let fit = providers.iter().any(able) && image.is_empty();
+    let places = vec![("state".into(), shown(cx.home.root())), ("cache".into(), shown(cx.cache.root()))];
+    Ok(Report { providers, image, proxies, places, fit })
+}
+
+/// The report for people.
+pub fn text(report: &Report) -> String {
+    let lack = |lack: &Lack| vec![mark(lack).to_owned(), lack.what.clone(), lack.remedy.clone()];
+    let mut rows = Vec::new();
+    for Fitness { provider, how, lacks } in &report.providers {
+        let mark = if lacks.iter().all(|lack| lack.bearable) { "ok" } else { "no" };
+        rows.push(vec![mark.into(), format!("{provider}: {how}"), String::new()]);
+        rows.extend(lacks.iter().map(lack));
+    }
+    if report.image.is_empty() {
+        rows.push(vec!["ok".into(), "the image can be built".into(), String::new()]);
+    }
+    rows.extend(report.image.iter().map(lack));
+    rows.extend(report.places.iter().map(|(what, path)| vec!["ok".into(), format!("{what}: {path}"), String::new()]));
+    if !report.proxies.is_empty() {
+        rows.push(vec!["ok".into(), format!("proxies are set by {}", report.proxies.join(", ")), String::new()]);
+    }
+    columns(&["", "FOUND", "REMEDY"], rows.into_iter())
+}
+
+fn mark(lack: &Lack) -> &'static str {
+    if lack.bearable { "so-so" } else { "no" }
+}

@@ -1,0 +1,362 @@
+//! From the command line to a story, and from its end to an exit code: the one place that shows a failure.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{CommandFactory as _, Parser as _};
+use serde_json::json;
+
+use crate::artifact::apt::Archive;
+use crate::artifact::store::Cache;
+use crate::cli::{Cli, Format, LabsVerb, OnFailure, Verb, Wish};
+use crate::cluster::home::Home;
+use crate::cluster::lease::Leases;
+use crate::cluster::state;
+use crate::cmd::cx::{Cx, Interrupt};
+use crate::cmd::{self, draft, power, up, verify};
+use crate::event::Events;
+use crate::failure::{Exit, Failure};
+use crate::lab::builtin::{Existing, Library};
+use crate::lab::name::ClusterName;
+use crate::machine::{Kind, Provider};
+use crate::proof::{Proof, expect};
+use crate::report::{self, Manner, Reporter, data, json_data};
+
+/// Who can make machines, given where state and cache are.
+pub type Providers = dyn Fn(&Path, &Path) -> Vec<Box<dyn Provider>>;
+
+/// The program: parse the command line, tell the story, and end with its code.
+pub fn main_with(providers: &Providers) -> ExitCode {
+    let cli = Cli::parse();
+    if let Verb::Completion { shell } = &cli.verb {
+        let mut script = Vec::new();
+        clap_complete::generate(*shell, &mut Cli::command(), "calicolab", &mut script);
+        data(&String::from_utf8_lossy(&script));
+        return ExitCode::SUCCESS;
+    }
+    crate::record::listen();
+    let (events, reporter) = Reporter::start(Manner::choose(cli.global.json));
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return ended(Err(Failure::new(Exit::Unexpected, "runtime", "begin").because(&error)), false),
+    };
+    let as_json = cli.global.json;
+    let result = runtime.block_on(told(&cli, providers, events));
+    // What still runs on other threads (a hash, a far command) must not hold up the end of an interrupted story.
+    runtime.shutdown_background();
+    reporter.finish();
+    let exit = ended(result, as_json);
+    match cli.verb {
+        // As with ssh(1): any other code is the far command's.
+        Verb::Ssh { .. } | Verb::Cp { .. } => ExitCode::from(cmd::ssh::OWN_FAILURE),
+        _ => exit,
+    }
+}
+
+fn ended(result: Result<Exit, Failure>, as_json: bool) -> ExitCode {
+    let exit = match result {
+        Ok(exit) => exit,
+        Err(failure) => {
+            if as_json {
+                data(&json!({"event": "failure", "failure": failure}).to_string());
+            } else {
+                report::talk(&failure.to_string());
+            }
+            failure.exit()
+        }
+    };
+    ExitCode::from(exit)
+}
+
+async fn told(cli: &Cli, providers: &Providers, events: Events) -> Result<Exit, Failure> {
+    let unexpected = |id, doing: &str, error: &(dyn std::error::Error + 'static)| {
+        Failure::new(Exit::Unexpected, id, doing).because(error)
+    };
+    let verb = word(&cli.verb);
+    let home = Home::from_env(verb).map_err(|error| Failure::of_state("find the state directory", &error))?;
+    let cache = Cache::from_env().map_err(|error| unexpected("cache", "find the cache", &error))?;
+    let made = providers(home.root(), cache.root());
+    let providers: Vec<&dyn Provider> = made.iter().map(AsRef::as_ref).collect();
+    let library = Library::open(cli.global.labs.clone())
+        .map_err(|error| Failure::new(Exit::NoSuch, "labs.folder", "open the labs").because(&error))?;
+    let interrupt = Interrupt::listen().map_err(|error| unexpected("signals", "listen to signals", &error))?;
+    let cx = Cx {
+        events,
+        home,
+        cache,
+        leases: Leases::open(Leases::default_path()),
+        library,
+        own_locks: own_locks(),
+        providers: &providers,
+        offline: cli.global.offline,
+        interrupt,
+    };
+    story(&cx, &cli.verb, !cli.global.json).await
+}
+
+/// Where a user's own locks are kept.
+fn own_locks() -> PathBuf {
+    let below_home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".config"));
+    let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).or_else(below_home);
+    config.unwrap_or_else(|| PathBuf::from(".")).join("calicolab").join("labs")
+}
+
+fn word(verb: &Verb) -> &'static str {
+    match verb {
+        Verb::Up { .. } => "up",
+        Verb::Down { .. } => "down",
+        Verb::Stop { .. } => "stop",
+        Verb::Start { .. } => "start",
+        Verb::Verify { .. } => "verify",
+        _ => "calicolab",
+    }
+}
+
+fn wish(wish: &Wish) -> state::Wish {
+    state::Wish { nodes: wish.nodes, sets: wish.sets.clone() }
+}
+
+fn cluster_name(name: Option<&str>, lab: &str) -> Result<ClusterName, Failure> {
+    name.unwrap_or(lab).parse().map_err(|error: crate::lab::name::NameError| {
+        Failure::new(Exit::Usage, "usage.name", "name the cluster").because(&error)
+    })
+}
+
+fn provider_kind(word: &str) -> Result<Option<Kind>, Failure> {
+    match word {
+        "auto" => Ok(None),
+        _ => serde_json::from_value(word.into()).map(Some).map_err(|_| {
+            Failure::new(Exit::Usage, "usage.provider", "choose where machines run")
+                .because_text(format!("there is no provider `{word}`"))
+                .hint("--provider auto or --provider qemu")
+        }),
+    }
+}
+
+fn want(lab: &str, name: Option<&str>, asked: &Wish) -> Result<up::Want, Failure> {
+    Ok(up::Want {
+        lab: lab.into(),
+        cluster: cluster_name(name, lab)?,
+        wish: wish(asked),
+        provider: None,
+        recreate: false,
+        down_on_failure: false,
+        boot_limit: Duration::from_secs(600),
+    })
+}
+
+/// `text` on standard output, unless that belongs to the events.
+fn shown(output: Format, quiet: bool, text: impl FnOnce() -> String, value: impl FnOnce() -> serde_json::Value) {
+    match (output, quiet) {
+        (_, true) => {}
+        (Format::Table, false) => data(&text()),
+        (Format::Json, false) => json_data(&value()),
+    }
+}
+
+fn show_proof(proof: &Proof, output: Format, quiet: bool, only_failures: bool) {
+    use verify::show;
+    let text = || if only_failures { show::failures(proof) } else { show::table(proof) };
+    shown(output, quiet, text, || show::json(proof));
+}
+
+/// One verb from its beginning to its end. `talks` is whether standard output is for data.
+async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
+    let quiet = !talks;
+    match verb {
+        Verb::Up { lab, name, wish, provider, dry_run, recreate, boot_timeout, on_failure, form } => {
+            let mut want = want(lab, name.as_deref(), wish)?;
+            want.provider = provider_kind(provider)?;
+            want.recreate = *recreate;
+            want.down_on_failure = *on_failure == OnFailure::Down;
+            want.boot_limit = Duration::from_secs(*boot_timeout);
+            if *dry_run {
+                return planned(cx, &want, form.output, quiet).await;
+            }
+            let proof = up::up(cx, &want).await?;
+            show_proof(&proof, form.output, quiet, false);
+            let node = proof.findings.iter().find_map(|finding| finding.check.nodes().last().map(ToString::to_string));
+            if talks && form.output == Format::Table {
+                let node = node.unwrap_or_default();
+                data(&format!("calicolab ssh --name {} {node} -- sudo birdc show protocols", want.cluster));
+            }
+            Ok(Exit::Done)
+        }
+        Verb::Down { all: true, .. } => cmd::down::down_all(cx).await.map(|()| Exit::Done),
+        Verb::Down { name, all: false } => {
+            let cluster = match name {
+                // Also one that nothing is remembered of: its machines may be there all the same.
+                Some(name) => cluster_name(Some(name), "")?,
+                None if cx.known()?.is_empty() => return Ok(Exit::Done),
+                None => cx.which(None)?,
+            };
+            cmd::down::down(cx, &cluster).await.map(|()| Exit::Done)
+        }
+        Verb::Stop { which } => {
+            let cluster = cx.which(which.name.as_deref())?;
+            power::stop(cx, &cluster).await.map(|()| Exit::Done)
+        }
+        Verb::Start { which, boot_timeout, form } => {
+            let cluster = cx.which(which.name.as_deref())?;
+            let proof = power::start(cx, &cluster, Duration::from_secs(*boot_timeout)).await?;
+            show_proof(&proof, form.output, quiet, false);
+            Ok(Exit::Done)
+        }
+        Verb::Verify { checks, which, list, only_failures, no_wait, timeout, form } => {
+            let cluster = cx.which(which.name.as_deref())?;
+            if *list {
+                let checks = verify::chosen(&verify::plan_of(cx, &cluster)?, checks)?;
+                let ids = || checks.iter().map(|check| check.id().to_string()).collect::<Vec<_>>();
+                shown(form.output, quiet, || verify::show::list(&checks), || json!(ids()));
+                return Ok(Exit::Done);
+            }
+            let patience = if *no_wait { Some(0) } else { *timeout };
+            let want = verify::Want { checks: checks.clone(), patience: patience.map(Duration::from_secs) };
+            let proof = verify::verify(cx, &cluster, &want).await?;
+            show_proof(&proof, form.output, quiet, *only_failures);
+            verify::unproven(&cluster, &proof).map_or(Ok(Exit::Done), Err)
+        }
+        Verb::Ls { form } => list_clusters(cx, form.output, quiet).await,
+        Verb::Status { which, form } => status(cx, which.name.as_deref(), form.output, quiet).await,
+        Verb::Ssh { which, node, words } => {
+            cmd::shell::login(cx, &cx.which(which.name.as_deref())?, node, words)
+        }
+        Verb::Cp { which, paths } => cmd::shell::copy(cx, &cx.which(which.name.as_deref())?, paths),
+        Verb::SshConfig { node, which } => {
+            data(&cmd::shell::config(cx, &cx.which(which.name.as_deref())?, node.as_deref())?);
+            Ok(Exit::Done)
+        }
+        Verb::Logs { node, which, console, unit, tail } => {
+            use cmd::logs::Source;
+            let cluster = cx.which(which.name.as_deref())?;
+            let source = match node.clone() {
+                None => Source::Own,
+                Some(node) if *console => Source::Console { node },
+                Some(node) => Source::Journal { node, unit: unit.clone() },
+            };
+            data(&cmd::logs::logs(cx, &cluster, &source, *tail).await?);
+            Ok(Exit::Done)
+        }
+        Verb::Plan { lab, name, wish, form } => {
+            planned(cx, &want(lab, name.as_deref(), wish)?, form.output, quiet).await
+        }
+        Verb::Lock { lab, apt_only, if_gone, dry_run } => lock(cx, lab, *apt_only, *if_gone, *dry_run).await,
+        Verb::Labs { verb } => labs(cx, verb.as_ref(), quiet),
+        Verb::Doctor { lab, form } => {
+            let asked = Wish { nodes: None, sets: Vec::new() };
+            let report = cmd::doctor::doctor(cx, &want(lab, None, &asked)?).await?;
+            shown(form.output, quiet, || cmd::doctor::text(&report), || json!(report));
+            Ok(if report.fit { Exit::Done } else { Exit::HostUnfit })
+        }
+        Verb::Completion { .. } => Ok(Exit::Done),
+    }
+}
+
+async fn planned(cx: &Cx<'_>, want: &up::Want, output: Format, quiet: bool) -> Result<Exit, Failure> {
+    let (_, plan) = up::drafted(cx, want)?;
+    draft::complete(&plan)?;
+    let estimate = match cx.providers.first() {
+        Some(provider) => provider.estimate(&plan).await,
+        None => None,
+    };
+    let checks: Vec<String> = expect::expect(&plan).iter().map(|check| check.id().to_string()).collect();
+    shown(output, quiet, || cmd::plan::text(&plan, &checks, estimate.as_ref()), || json!(plan));
+    Ok(Exit::Done)
+}
+
+async fn list_clusters(cx: &Cx<'_>, output: Format, quiet: bool) -> Result<Exit, Failure> {
+    let found = cx.home.list().map_err(|error| Failure::of_state("list the clusters", &error))?;
+    let mut powers = Vec::new();
+    for one in &found {
+        powers.push(match &one.state {
+            Ok(state) => cx.power(state).await,
+            Err(_) => None,
+        });
+    }
+    let lines: Vec<_> =
+        found.iter().zip(&powers).map(|(found, power)| cmd::ls::Line { found, power: power.as_deref() }).collect();
+    shown(output, quiet, || cmd::ls::table(&lines, jiff::Timestamp::now()), || cmd::ls::json(&lines));
+    Ok(Exit::Done)
+}
+
+async fn status(cx: &Cx<'_>, name: Option<&str>, output: Format, quiet: bool) -> Result<Exit, Failure> {
+    let cluster = cx.which(name)?;
+    let state = cx.home.read(&cluster).map_err(|error| up::not_locked(&cluster, &error))?;
+    let (power, holder) = (cx.power(&state).await, cx.home.holder(&cluster));
+    let plan = verify::plan_of(cx, &cluster).ok();
+    let files = cmd::status::files(&cx.home.folder(&cluster), &state);
+    let facts = cmd::status::Facts {
+        state: &state,
+        holder: holder.as_ref(),
+        plan: plan.as_ref(),
+        power: power.as_deref(),
+        files: &files,
+        now: jiff::Timestamp::now(),
+    };
+    shown(output, quiet, || cmd::status::text(&facts), || cmd::status::json(&facts));
+    Ok(Exit::Done)
+}
+
+async fn lock(cx: &Cx<'_>, lab: &str, apt_only: bool, if_gone: bool, dry_run: bool) -> Result<Exit, Failure> {
+    use cmd::lock::{When, apt_only as relock};
+    if !apt_only {
+        return Err(Failure::new(Exit::Usage, "lock.sources", "make the lock anew")
+            .because_text("only Debian packages can be locked so far")
+            .hint(format!("calicolab lock {lab} --apt-only")));
+    }
+    let draft = draft::Draft::read(cx, lab, &state::Wish::default())?;
+    let when = if if_gone { When::IfGone } else { When::Always };
+    if cx.offline {
+        return Err(Failure::new(Exit::Offline, "lock.offline", "make the lock anew")
+            .because_text("the archive cannot be asked while offline"));
+    }
+    let made = relock(&cx.cache, &Archive::of_host(), &draft.lab, &draft.lock, when, &cx.events)
+        .await
+        .map_err(|error| cmd::bring::not_fetched(&error))?;
+    for change in &made.changes {
+        let word = |version: &Option<String>| version.clone().unwrap_or_else(|| "none".into());
+        data(&format!("{}: {} -> {}", change.name, word(&change.old), word(&change.new)));
+    }
+    if made.changes.is_empty() {
+        cx.events.note(format!("the lock of {lab} is as it should be"));
+    } else if !dry_run {
+        let path = cx.own_locks.join(draft.lab.name.as_str()).join("lock.yaml");
+        cmd::lock::write(&path, &made.lock)
+            .map_err(|error| Failure::new(Exit::Unexpected, "lock.write", "write the lock").because(&error))?;
+        cx.events.note(format!("written to {}", path.display()));
+    }
+    Ok(Exit::Done)
+}
+
+fn labs(cx: &Cx<'_>, verb: Option<&LabsVerb>, quiet: bool) -> Result<Exit, Failure> {
+    use cmd::labs;
+    let failed = |error| draft::unread(&error);
+    let wrote = |files: Vec<PathBuf>| {
+        for file in files {
+            data(&file.display().to_string());
+        }
+    };
+    match verb {
+        None => data(&labs::list_table(&labs::list(&cx.library).map_err(failed)?)),
+        Some(LabsVerb::Show { lab }) => {
+            data(&labs::show(&cx.library, &draft::lab_name(cx, lab)?).map_err(failed)?);
+        }
+        Some(LabsVerb::New { name, folder }) => {
+            let name = name.parse().map_err(|error: crate::lab::name::NameError| {
+                Failure::new(Exit::Usage, "usage.name", "name the lab").because(&error)
+            })?;
+            wrote(labs::new(&cx.library, &name, folder).map_err(failed)?);
+        }
+        Some(LabsVerb::Check { lab, form }) => {
+            let checked = labs::check(&cx.library, lab).map_err(failed)?;
+            shown(form.output, quiet, || checked.to_string(), || json!(checked));
+        }
+        Some(LabsVerb::Schema) => data(&labs::schema()),
+        Some(LabsVerb::Export { folder, force }) => {
+            let existing = if *force { Existing::Replace } else { Existing::Keep };
+            wrote(labs::export(folder, existing).map_err(failed)?);
+        }
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,92 @@
+//! Containers of busybox for nodes that are namespaces: the node's helper in its own words, without a runtime.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use calicolab::node::container;
+
+use super::birds::{Birds, script};
+
+/// `list`, `add NAME CMD…`, `exec NAME CMD…`, `del NAME`; PODS, ROOT, NODE and BLOCK are set by the line above it.
+const HELPER: &str = r#"
+set -eu
+verb=$1; [ $# -lt 2 ] || { name=$2; shift; }; shift
+netns=$NODE-${name-}; d=$PODS/${name-}
+case $verb in
+  list) for one in "$PODS"/*/ip; do [ ! -e "$one" ] || { one=${one%/ip}; echo "${one##*/} $(cat "$one/ip" 2>/dev/null)"; }; done;;
+  add)
+    mkdir -p "$d"
+    used=$(cat "$PODS/used" 2>/dev/null || echo 15); used=$((used + 1)); echo $used >"$PODS/used"
+    address=$BLOCK$((BASE + used)); outside=v$used
+    ip netns add "$netns"
+    ip link add "$outside" type veth peer name eth0 netns "$netns"
+    ip link set "$outside" up
+    ip route add "$address" dev "$outside"
+    ip -n "$netns" link set lo up
+    ip -n "$netns" link set eth0 up
+    ip -n "$netns" addr add "$address/32" dev eth0
+    ip -n "$netns" route add 169.254.1.1 dev eth0
+    ip -n "$netns" route add default via 169.254.1.1
+    ip -n "$netns" neigh add 169.254.1.1 lladdr "$(ip -o link show "$outside" | sed 's/.*ether \([^ ]*\).*/\1/')" dev eth0
+    echo "$address" >"$d/ip"
+    ROOT=$ROOT setsid ip netns exec "$netns" unshare -m sh -c 'mount -t tmpfs tmp $ROOT/tmp; mount -t proc proc $ROOT/proc
+      mount --bind /dev $ROOT/dev; echo $$ >"$0/pid"; exec chroot $ROOT /bin/env PATH=/bin "$@"' "$d" "$@" </dev/null >/dev/null 2>&1 &
+    until [ -s "$d/pid" ]; do :; done
+    echo "$address";;
+  exec) exec nsenter -t "$(cat "$d/pid")" -m -n chroot "$ROOT" /bin/env PATH=/bin "$@";;
+  del)
+    [ -e "$d" ] || exit 0
+    for pid in $(ip netns pids "$netns"); do kill -9 "$pid" || true; done
+    while [ -n "$(ip netns pids "$netns")" ]; do :; done
+    ip netns del "$netns"
+    rm -r "$d";;
+esac
+"#;
+
+/// Give every node the helper, and let it forward.
+pub fn give(birds: &Birds) {
+    let root = birds.node_folder(0).join("root");
+    for folder in ["bin", "tmp", "proc", "dev"] {
+        fs::create_dir_all(root.join(folder)).expect("a folder");
+    }
+    let busybox = root.join("bin/busybox");
+    fs::copy(Birds::package("busybox-static").join("bin/busybox"), &busybox).expect("copied");
+    let applets = Command::new(&busybox).arg("--list").output().expect("busybox runs").stdout;
+    for applet in String::from_utf8(applets).expect("text").lines().filter(|applet| *applet != "busybox") {
+        std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).expect("a link");
+    }
+    for (node, index) in birds.plan.nodes.values().zip(0..) {
+        let pods = birds.node_folder(index).join("pods");
+        fs::create_dir_all(&pods).expect("a folder");
+        let [a, b, c, base] = node.block.addr().octets();
+        let (pods, root, netns) = (pods.display(), root.display(), birds.netns(index));
+        let head = format!("PODS={pods} ROOT={root} NODE={netns} BLOCK={a}.{b}.{c}. BASE={base}");
+        script(&birds.node_folder(index).join("bin").join(container::HELPER), &format!("#!/bin/sh\n{head}\n{HELPER}"));
+        inside(birds, index, &["sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"]);
+    }
+}
+
+/// The containers of a node.
+pub fn list(birds: &Birds, index: usize) -> Vec<String> {
+    let helper = birds.node_folder(index).join("bin").join(container::HELPER);
+    let text = inside(birds, index, &[&helper.display().to_string(), "list"]);
+    text.lines().map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect()
+}
+
+/// Wait until no node has a container: nodes remove them by themselves once they are told.
+pub async fn until_none(birds: &Birds) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while (0..birds.plan.nodes.len()).any(|index| !list(birds, index).is_empty()) {
+        assert!(Instant::now() < end, "containers are left");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Run a program in a node's namespace.
+pub fn inside(birds: &Birds, index: usize, words: &[&str]) -> String {
+    let out = Command::new("nsenter").arg(birds.entrance(index)).args(words).stderr(Stdio::inherit()).output();
+    let out = out.expect("nsenter runs");
+    assert!(out.status.success(), "{words:?}");
+    String::from_utf8(out.stdout).expect("text")
+}
