@@ -19,3 +19,4 @@ if ! sha256sum --check --status $sums 2>/dev/null; then
   sha256sum --check --quiet $sums >&2 || exit 65
 fi
 systemctl start --no-block calicolab.target
+calicolab-pod prepare </dev/null >/dev/null 2>&1 &
