@@ -44,7 +44,7 @@ fn never_ready() {
     let script = "cloud-config/parts/network.sh";
     let labs = altered(&lab, script, "exec ip -batch", "echo stuck >/dev/ttyS0\nexec sleep 1000\nexec ip -batch");
     let labs = labs.display().to_string();
-    let told = lab.ends(&["up", "--labs", &labs, "--boot-timeout", "8"], 60);
+    let told = lab.ends(&["up", "--labs", &labs, "--boot-timeout", "15"], 60);
     assert!(told.contains("error[boot.not-ready]"), "{told}");
     // The stage, and the console's last words.
     assert!(told.contains("it has not said that it is ready") && told.contains("stuck"), "{told}");
@@ -113,12 +113,17 @@ fn another_host_key() {
     let lab = Lab::new();
     lab.ok(&["up", "--nodes", "2"]);
     // sshd reads its key when it starts, so this node still answers to `stop` as itself.
-    lab.on("calico-02", "cd /etc/ssh; rm ssh_host_ed25519_key*; ssh-keygen -q -t ed25519 -N \"\" -f ssh_host_ed25519_key");
+    lab.on(
+        "calico-02",
+        "cd /etc/ssh; rm ssh_host_ed25519_key*; ssh-keygen -q -t ed25519 -N \"\" -f ssh_host_ed25519_key",
+    );
     lab.ok(&["stop"]);
     let told = lab.ends(&["start"], 61);
     assert!(told.contains("calico-02") && told.contains("error[ssh.host-key]"), "{told}");
     // The far end's own record, read from beside: a caller came, and never tried to log in.
-    let inside = processes(&mark(&lab), "calico-02").into_iter().max_by_key(|pid| pid.as_raw_nonzero())
+    let inside = processes(&mark(&lab), "calico-02")
+        .into_iter()
+        .max_by_key(|pid| pid.as_raw_nonzero())
         .expect("its container runs");
     let child = fs::read_to_string(format!("/proc/{0}/task/{0}/children", inside.as_raw_nonzero())).expect("procfs");
     let init = child.split_whitespace().next().expect("a container has an init");

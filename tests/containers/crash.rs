@@ -106,9 +106,8 @@ fn everywhere() {
             seen == nth
         });
         run.kill();
-        if nth % 2 == 0 {
-            lab.ok(&["up"]);
-        }
+        lab.down();
+        lab.ok(&["up"]);
         lab.down();
         if !came {
             break;

@@ -38,7 +38,8 @@ fn one_after_the_other() {
     // One of two DNS servers is gone: whoever asks it directly is not answered, from every node.
     lab.on("calico-02", "systemctl stop calicolab-dns");
     let broken = lab.json(&["verify", "-o", "json", "--timeout", "1"], 21);
-    let servers = failing(&broken).iter().filter(|id| id.starts_with("dns-server.") && id.ends_with(".calico-02")).count();
+    let servers =
+        failing(&broken).iter().filter(|id| id.starts_with("dns-server.") && id.ends_with(".calico-02")).count();
     assert_eq!(servers, 3, "{:?}", failing(&broken));
     assert!(failing(&broken).iter().all(|id| id.starts_with("dns")), "{:?}", failing(&broken));
     lab.on("calico-02", "systemctl start calicolab-dns");

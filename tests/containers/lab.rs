@@ -67,7 +67,11 @@ impl Lab {
         let out = self.command(words).output().expect("the product starts");
         let (stdout, stderr) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
         let took = began.elapsed().as_secs_f32();
-        self.note(&format!("$ calicolab {}  [{:?}, {took:.1} s]\n{stderr}{stdout}", words.join(" "), out.status.code()));
+        self.note(&format!(
+            "$ calicolab {}  [{:?}, {took:.1} s]\n{stderr}{stdout}",
+            words.join(" "),
+            out.status.code()
+        ));
         out
     }
 
@@ -148,7 +152,7 @@ impl Lab {
 impl Drop for Lab {
     #[expect(clippy::print_stderr, reason = "what a failed test needs to be understood")]
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() || std::env::args().any(|word| word == "--nocapture") {
             eprintln!("{}", self.said.lock().unwrap_or_else(PoisonError::into_inner));
         }
         // A failed test must not leave machines behind.

@@ -26,7 +26,8 @@ fn one_cluster_and_another() {
     let mut first = lab.follow(&["up"]);
     first.begins(Step::Boot);
     let held = lab.ends(&["up"], 11);
-    assert!(held.contains("error[cluster.held]") && held.contains("up") && held.contains("since"), "{held}");
+    assert!(held.contains("error[state.held]") && held.contains("`calicolab up` (pid "), "{held}");
+    assert!(held.contains(" since 20"), "{held}");
     assert_eq!(first.ended().0, Some(0));
 
     // Every check with its evidence.

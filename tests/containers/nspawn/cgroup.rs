@@ -112,7 +112,10 @@ fn hierarchy(line: &str) -> Option<Hierarchy> {
         "cgroup2" => String::new(),
         "cgroup" => {
             let settings = ["rw", "ro", "xattr", "clone_children", "noprefix"];
-            let all = system.nth(1)?.split(',').filter(|word| !settings.contains(word) && !word.starts_with("release_agent="));
+            let all = system
+                .nth(1)?
+                .split(',')
+                .filter(|word| !settings.contains(word) && !word.starts_with("release_agent="));
             all.collect::<Vec<_>>().join(",")
         }
         _ => return None,

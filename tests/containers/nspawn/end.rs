@@ -57,7 +57,7 @@ async fn clear(names: &Names) -> Result<(), ProviderError> {
         if processes.is_empty() {
             break;
         }
-        futures::future::try_join_all(processes.iter().map(end)).await?;
+        self::processes(&processes).await?;
     }
     let groups = cgroup::all(names).map_err(failed("listing", Path::new("/sys/fs/cgroup")))?;
     cgroup::remove(groups, KILLED).await.map_err(failed("removing the groups in", Path::new("/sys/fs/cgroup")))?;
@@ -68,6 +68,11 @@ async fn clear(names: &Names) -> Result<(), ProviderError> {
         }
     }
     Ok(())
+}
+
+/// End these, all at once.
+pub async fn processes(all: impl IntoIterator<Item = &Process>) -> Result<(), ProviderError> {
+    futures::future::try_join_all(all.into_iter().map(end)).await.map(drop)
 }
 
 async fn end(process: &Process) -> Result<(), ProviderError> {

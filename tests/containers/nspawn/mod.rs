@@ -91,14 +91,16 @@ impl Provider for Nspawn {
                 console: Some(files.console.clone()),
                 payload_attached: false,
             };
-            let starts = !runs(node, Role::Machine);
-            if starts {
+            let lives = runs(node, Role::Machine);
+            if !lives {
+                // What forwarded to the one before may hold another port.
+                end::processes(running.iter().filter(|one| &one.node == node)).await?;
                 files.lay(&seeds[node]).map_err(failed("laying", &files.folder))?;
                 wire::node(&names, node, sizes).await?;
                 start::start(&names, node, &files, &tree).map_err(failed("starting", &files.folder))?;
             }
             (found.lock().unwrap_or_else(PoisonError::into_inner))(node, &machine);
-            if !runs(node, Role::Forward) {
+            if !(lives && runs(node, Role::Forward)) {
                 let doing = format!("forwarding 127.0.0.1:{port} to");
                 forward::start(&names, node, port).map_err(failed(&doing, Path::new(node.as_str())))?;
             }
@@ -121,7 +123,8 @@ impl Provider for Nspawn {
             return None;
         }
         let words = console_tail(Some(&Files::of(place, node).console), 6);
-        Some(format!("its container no longer runs; its last words:\n{words}"))
+        let how = "its container no longer runs";
+        Some(if words.is_empty() { how.into() } else { format!("{how}; its last words:\n{words}") })
     }
 
     async fn stop(&self, place: &Place) -> Result<(), ProviderError> {

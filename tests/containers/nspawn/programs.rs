@@ -26,7 +26,8 @@ pub fn libraries() -> String {
 
 /// What is not there, or not allowed.
 pub fn lacks() -> Vec<Lack> {
-    let lack = |id: &str, what: String, remedy: &str| Lack { id: id.into(), what, remedy: remedy.into(), bearable: false };
+    let lack =
+        |id: &str, what: String, remedy: &str| Lack { id: id.into(), what, remedy: remedy.into(), bearable: false };
     let mut lacks = Vec::new();
     if !rustix::process::geteuid().is_root() {
         lacks.push(lack("nspawn.root", "containers and network namespaces need root".into(), "run the tests as root"));
@@ -35,9 +36,14 @@ pub fn lacks() -> Vec<Lack> {
         let what = format!("{} is not there", nspawn().display());
         lacks.push(lack("nspawn.missing", what, "scripts/test-programs.sh"));
     }
-    for (program, package) in [("unshare", "util-linux"), ("setsid", "util-linux"), ("ip", "iproute2"), ("tar", "tar")] {
+    for (program, package) in [("unshare", "util-linux"), ("setsid", "util-linux"), ("ip", "iproute2"), ("tar", "tar")]
+    {
         if command::find(program).is_none() {
-            lacks.push(lack("nspawn.missing", format!("{program} is not there"), &format!("apt-get install {package}")));
+            lacks.push(lack(
+                "nspawn.missing",
+                format!("{program} is not there"),
+                &format!("apt-get install {package}"),
+            ));
         }
     }
     lacks

@@ -47,8 +47,7 @@ pub fn become_container(words: &[String]) -> Result<std::convert::Infallible, Bo
     let folder = Path::new(folder);
     let files = Files { folder: folder.into(), console: folder.join("console.log") };
     let root = files.root();
-    let layers =
-        format!("lowerdir={tree},upperdir={},workdir={}", files.upper().display(), files.work().display());
+    let layers = format!("lowerdir={tree},upperdir={},workdir={}", files.upper().display(), files.work().display());
     let mounted = Command::new("mount").args(["-t", "overlay", "overlay", "-o", &layers]).arg(&root).status()?;
     if !mounted.success() {
         return Err(format!("mounting {}: {mounted}", root.display()).into());

@@ -5,8 +5,8 @@ use std::io;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use calicolab::machine::{Place, Seed};
 use calicolab::lab::name::NodeName;
+use calicolab::machine::{Place, Seed};
 
 /// Where one node's files lie.
 #[derive(Clone, Debug)]

@@ -31,8 +31,12 @@ pub async fn lan(names: &Names) -> Result<(), ProviderError> {
 /// A node's namespace with its two cards. Whatever is left of an earlier boot goes first: addresses, rules and
 /// settings do not outlive a power-off.
 pub async fn node(names: &Names, node: &NodeName, plan: &NodePlan) -> Result<(), ProviderError> {
-    cut(names, node).await?;
     let (lan, inside, uplink) = (names.lan(), names.node(node), names.uplink(node));
+    let port = format!("port{}", plan.index);
+    // A namespace that is taken away loses its cards some time later; nothing to delete is as well.
+    let _ = ip(&["-n", &lan, "link", "del", &port], "").await;
+    remove(&inside).await?;
+    remove(&uplink).await?;
     ip(&["netns", "add", &inside], "").await?;
     ip(&["netns", "add", &uplink], "").await?;
     // Every node may have the address 10.0.2.15, as under QEMU, for each has an uplink of its own.
@@ -46,18 +50,11 @@ link set nat up
         plan.nat_mac
     );
     ip(&["-n", &uplink, "-batch", "-"], &nat).await?;
-    let port = format!("port{}", plan.index);
     let lab = format!(
         "link add {port} type veth peer name eth1 address {} netns {inside}\nlink set {port} master lab up\n",
         plan.lab_mac
     );
     ip(&["-n", &lan, "-batch", "-"], &lab).await
-}
-
-/// Take a node's namespaces away, and with them its cards.
-pub async fn cut(names: &Names, node: &NodeName) -> Result<(), ProviderError> {
-    remove(&names.node(node)).await?;
-    remove(&names.uplink(node)).await
 }
 
 /// Take every namespace of the cluster away.
