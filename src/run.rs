@@ -176,10 +176,11 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
             }
             let proof = up::up(cx, &want).await?;
             show_proof(&proof, form.output, quiet, false);
-            let node = proof.findings.iter().find_map(|finding| finding.check.nodes().last().map(ToString::to_string));
             if talks && form.output == Format::Table {
-                let node = node.unwrap_or_default();
-                data(&format!("calicolab ssh --name {} {node} -- sudo birdc show protocols", want.cluster));
+                let nodes = cx.home.read(&want.cluster).map(|state| state.nodes).unwrap_or_default();
+                if let Some(node) = nodes.last() {
+                    data(&format!("next: calicolab ssh --name {} {node} -- sudo birdc show protocols", want.cluster));
+                }
             }
             Ok(Exit::Done)
         }
@@ -219,9 +220,7 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
         }
         Verb::Ls { form } => list_clusters(cx, form.output, quiet).await,
         Verb::Status { which, form } => status(cx, which.name.as_deref(), form.output, quiet).await,
-        Verb::Ssh { which, node, words } => {
-            cmd::shell::login(cx, &cx.which(which.name.as_deref())?, node, words)
-        }
+        Verb::Ssh { which, node, words } => cmd::shell::login(cx, &cx.which(which.name.as_deref())?, node, words),
         Verb::Cp { which, paths } => cmd::shell::copy(cx, &cx.which(which.name.as_deref())?, paths),
         Verb::SshConfig { node, which } => {
             data(&cmd::shell::config(cx, &cx.which(which.name.as_deref())?, node.as_deref())?);

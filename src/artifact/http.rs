@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{Client, Response, StatusCode};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
 
 use super::FetchError;
 use super::files::failed;
@@ -77,7 +77,7 @@ async fn once(
     if had > 0 {
         request = request.header(RANGE, format!("bytes={had}-"));
     }
-    let response = heard(manner, url, request.send()).await?;
+    let mut response = heard(manner, url, request.send()).await?;
     let status = response.status();
     if status == StatusCode::RANGE_NOT_SATISFIABLE {
         // What is there is no beginning of what the server has: the next attempt begins afresh.
@@ -92,23 +92,25 @@ async fn once(
     if total.is_some_and(|total| total > cap) {
         return Err(too_long());
     }
-    let mut file = tokio::fs::OpenOptions::new().create(true).write(true).truncate(false).open(into).await;
-    if let Ok(open) = &mut file {
-        open.set_len(have).await.map_err(&writing)?;
-        tokio::io::AsyncSeekExt::seek(open, std::io::SeekFrom::Start(have)).await.map_err(&writing)?;
-    }
-    let mut file = file.map_err(&writing)?;
-    let mut response = response;
-    while let Some(chunk) = heard(manner, url, response.chunk()).await? {
-        have += chunk.len() as u64;
-        if have > cap {
-            return Err(too_long());
+    let mut open = tokio::fs::OpenOptions::new();
+    open.create(true).write(true).truncate(false);
+    let mut file = open.open(into).await.map_err(&writing)?;
+    file.set_len(have).await.map_err(&writing)?;
+    file.seek(std::io::SeekFrom::Start(have)).await.map_err(&writing)?;
+    let ended = async {
+        while let Some(chunk) = heard(manner, url, response.chunk()).await? {
+            have += chunk.len() as u64;
+            if have > cap {
+                return Err(too_long());
+            }
+            file.write_all(&chunk).await.map_err(&writing)?;
+            tell(have, total);
         }
-        file.write_all(&chunk).await.map_err(&writing)?;
-        tell(have, total);
-    }
-    // Without it the last write may still be under way in another thread.
-    file.flush().await.map_err(&writing)
+        Ok(())
+    };
+    let ended = ended.await;
+    // The last write may still be under way in another thread, and the next attempt goes on from what is there.
+    file.flush().await.map_err(&writing).and(ended)
 }
 
 /// Whether the answer is the rest of a file of which `had` bytes are here.

@@ -140,10 +140,10 @@ async fn os_image(site: &Site<'_>) -> Result<Image, FetchError> {
     let Origin::Build { suite, recipe } = &wanted.origin else {
         return Err(FetchError::NoWay { name: wanted.name.clone(), what: "a downloaded image with this installer" });
     };
-    let files = cx.library.image_recipe_files(recipe).map_err(|error| FetchError::Recipe {
-        image: wanted.name.clone(),
-        why: error.to_string(),
-    })?;
+    let files = cx
+        .library
+        .image_recipe_files(recipe)
+        .map_err(|error| FetchError::Recipe { image: wanted.name.clone(), why: error.to_string() })?;
     let recipe = Recipe::new(&wanted.name, suite, files.into_iter().map(|file| (file.path, file.bytes)));
     let built = image::ensure(&cx.cache, &Archive::of_host(), &recipe, reach_of(cx), &cx.events).await?;
     let tree = match site.provider.image_form() {
@@ -169,10 +169,11 @@ async fn programs(site: &Site<'_>) -> Result<Payload, FetchError> {
     let store = Store::new(cx.cache.clone(), plan.lab.clone(), reach_of(cx), Archive::of_host());
     let pins: Vec<_> = plan.artifacts.iter().map(|placed| placed.pin.clone()).collect();
     let verified = store.ensure_all(&pins, &cx.events).await?;
-    let parts = verified
-        .into_iter()
-        .zip(&plan.artifacts)
-        .map(|(package, placed)| Part { package, on: placed.on, files: placed.files.clone() });
+    let parts = verified.into_iter().zip(&plan.artifacts).map(|(package, placed)| Part {
+        package,
+        on: placed.on,
+        files: placed.files.clone(),
+    });
     let payload = payload::pack(&cx.cache, parts.collect(), &cx.events).await?;
     cx.events.subject_done(Step::Fetch, "packages", "there, digests right");
     Ok(payload)

@@ -46,8 +46,9 @@ async fn destroy(cx: &Cx<'_>, cluster: &ClusterName) -> Result<((), String), Fai
     let place = cx.place(cluster)?;
     let mut failed: Option<Failure> = None;
     let mut add = |error: &(dyn std::error::Error + 'static)| {
-        let failure =
-            failed.take().unwrap_or_else(|| Failure::new(Exit::Cleanup, "down.incomplete", format!("remove `{cluster}`")));
+        let failure = failed
+            .take()
+            .unwrap_or_else(|| Failure::new(Exit::Cleanup, "down.incomplete", format!("remove `{cluster}`")));
         failed = Some(failure.because(error));
     };
     // By label and not by memory: every provider is asked that may have made something under this name.

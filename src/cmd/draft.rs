@@ -29,9 +29,9 @@ impl Draft {
         let name = lab_name(cx, name)?;
         let mut settings = Vec::new();
         for text in &wish.sets {
-            let setting: Setting = text.parse().map_err(|error: SettingError| {
-                Failure::new(Exit::Usage, "usage.set", "read --set").because(&error)
-            })?;
+            let setting: Setting = text
+                .parse()
+                .map_err(|error: SettingError| Failure::new(Exit::Usage, "usage.set", "read --set").because(&error))?;
             settings.push(setting);
         }
         settings.extend(wish.nodes.map(|count| Setting::nodes(count.into())));

@@ -62,9 +62,8 @@ pub async fn logs(cx: &Cx<'_>, cluster: &ClusterName, source: &Source, lines: u3
 }
 
 fn file(path: &Path, lines: u32) -> Result<String, Failure> {
-    let bytes = std::fs::read(path).map_err(|error| {
-        Failure::new(Exit::NoSuch, "logs.none", format!("read {}", path.display())).because(&error)
-    })?;
+    let bytes = std::fs::read(path)
+        .map_err(|error| Failure::new(Exit::NoSuch, "logs.none", format!("read {}", path.display())).because(&error))?;
     let text = String::from_utf8_lossy(&bytes);
     let all: Vec<&str> = text.lines().collect();
     let wanted = usize::try_from(lines).unwrap_or(usize::MAX);

@@ -2,8 +2,8 @@
 
 pub mod bring;
 pub mod cx;
-pub mod down;
 pub mod doctor;
+pub mod down;
 pub mod draft;
 pub mod labs;
 pub mod lock;

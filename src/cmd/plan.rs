@@ -8,8 +8,8 @@ use super::table::{columns, size};
 use crate::lab::file::{On, Timers};
 use crate::lab::name::NodeName;
 use crate::lab::pin::Source;
-use crate::machine::Estimate;
 use crate::lab::plan::{NodePlan, Peer, PeerKind, Placed, Plan};
+use crate::machine::Estimate;
 
 pub use difference::differences;
 

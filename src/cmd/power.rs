@@ -27,7 +27,10 @@ pub async fn stop(cx: &Cx<'_>, cluster: &ClusterName) -> Result<(), Failure> {
         let plan = verify::plan_of(cx, cluster)?;
         let provider = choose(cx.providers, Some(locked.state().provider), &plan)
             .await
-            .map_err(|error| Failure::new(Exit::HostUnfit, "provider.none", "find the machines' provider").because_text(error.to_string()))?
+            .map_err(|error| {
+                Failure::new(Exit::HostUnfit, "provider.none", "find the machines' provider")
+                    .because_text(error.to_string())
+            })?
             .provider;
         let remotes = verify::connect(cx, cluster, &plan, locked.state()).await?;
         let off = Argv::new("systemctl").arg("poweroff").sudo();

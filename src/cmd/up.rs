@@ -13,6 +13,7 @@ use crate::failure::{Exit, Failure};
 use crate::lab::name::{ClusterName, PerNode};
 use crate::lab::plan::{LabNet, Plan};
 use crate::machine::{Kind, Leased, Power, Provider, choose};
+use crate::proof::round::Pace;
 use crate::proof::{Proof, expect};
 use crate::ssh::Remote;
 
@@ -41,14 +42,14 @@ pub struct Want {
 
 /// Bring the cluster up, or on, and prove it. On a running one this is `verify`.
 pub async fn up(cx: &Cx<'_>, want: &Want) -> Result<Proof, Failure> {
-    let mut steps = vec![Step::Plan];
-    steps.extend(bring::STEPS);
-    steps.push(Step::Prove);
-    cx.events.tell(Event::Begin { verb: "up".into(), cluster: want.cluster.to_string(), steps });
     if want.recreate && cx.known()?.contains(&want.cluster) {
         down::down(cx, &want.cluster).await?;
     }
     finish_a_broken_down(cx, &want.cluster).await?;
+    let mut steps = vec![Step::Plan];
+    steps.extend(bring::STEPS);
+    steps.push(Step::Prove);
+    cx.events.tell(Event::Begin { verb: "up".into(), cluster: want.cluster.to_string(), steps });
 
     let planned = cx.step(Step::Plan, planned(cx, want)).await?;
     let mut locked = begin(cx, want, &planned).await?;
@@ -74,7 +75,8 @@ pub async fn up(cx: &Cx<'_>, want: &Want) -> Result<Proof, Failure> {
         0 => format!("the folder of `{}`, no machine", want.cluster),
         number => format!("{} of `{}`, to be looked at", counted(number, "machine"), want.cluster),
     };
-    let failure = if unproven { failure } else { failure.left(left).hint("calicolab up (carries on where it stopped)") };
+    let failure =
+        if unproven { failure } else { failure.left(left).hint("calicolab up (carries on where it stopped)") };
     Err(failure.hint(format!("calicolab down {}", want.cluster)))
 }
 
@@ -116,9 +118,9 @@ pub async fn planned<'a>(cx: &Cx<'a>, want: &Want) -> Result<(Planned<'a>, Strin
         same_plan(cx, &plan)?;
     }
     let kind = known.as_ref().map(|state| state.provider).or(want.provider);
-    let choice = choose(cx.providers, kind, &plan)
-        .await
-        .map_err(|error| Failure::new(Exit::HostUnfit, "provider.none", "choose where machines run").because_text(error.to_string()))?;
+    let choice = choose(cx.providers, kind, &plan).await.map_err(|error| {
+        Failure::new(Exit::HostUnfit, "provider.none", "choose where machines run").because_text(error.to_string())
+    })?;
     cx.events.note(choice.why.clone());
     let (bearable, missing): (Vec<_>, Vec<_>) =
         choice.provider.lacks(&plan).await.into_iter().partition(|lack| lack.bearable);
@@ -127,7 +129,9 @@ pub async fn planned<'a>(cx: &Cx<'a>, want: &Want) -> Result<(Planned<'a>, Strin
     }
     if !missing.is_empty() {
         let failure = Failure::new(Exit::HostUnfit, "host.unfit", "find this host fit");
-        return Err(missing.into_iter().fold(failure, |failure, lack| failure.because_text(lack.what).hint(lack.remedy)));
+        return Err(missing
+            .into_iter()
+            .fold(failure, |failure, lack| failure.because_text(lack.what).hint(lack.remedy)));
     }
     let outcome = format!("{}, lab network {}", counted(plan.nodes.len(), "node"), plan.network.lab);
     Ok((Planned { draft, plan, provider: choice.provider }, outcome))
@@ -141,7 +145,9 @@ fn free_network(cx: &Cx<'_>, draft: &Draft) -> Result<LabNet, Failure> {
     for conflict in routes.conflicts(&ranges) {
         cx.events.warn(conflict.to_string());
     }
-    cx.leases.choose(draft.lab.network.lab, &routes).map_err(|error| Failure::of_lease("lease what the cluster needs of this host", &error))
+    cx.leases
+        .choose(draft.lab.network.lab, &routes)
+        .map_err(|error| Failure::of_lease("lease what the cluster needs of this host", &error))
 }
 
 /// `up` carries on with what it began; it does not turn one cluster into another.
@@ -254,7 +260,7 @@ pub async fn prove(
     let checks = expect::expect(plan);
     let patience = Duration::from_secs(plan.proof.up_s);
     let taking = async {
-        let proof = crate::proof::round::prove(plan, &checks, askers, patience, &cx.events).await;
+        let proof = crate::proof::round::prove(plan, &checks, askers, Pace::SessionsFirst, patience, &cx.events).await;
         let outcome = verify::outcome(&proof);
         let verdict = verify::unproven(&plan.cluster, &proof);
         let last = keep(&locked.folder(), &proof)?;

@@ -10,7 +10,7 @@ use crate::failure::{Exit, Failure};
 use crate::lab::name::{ClusterName, PerNode};
 use crate::lab::plan::Plan;
 use crate::machine::Target;
-use crate::proof::round::prove;
+use crate::proof::round::{Pace, prove};
 use crate::proof::{Check, Proof, expect};
 use crate::ssh::{Remote, SshError};
 
@@ -42,7 +42,7 @@ pub async fn verify(cx: &Cx<'_>, cluster: &ClusterName, want: &Want) -> Result<P
     let taking = async {
         let remotes = connect(cx, cluster, &plan, &state).await?;
         let patience = want.patience.unwrap_or(Duration::from_secs(plan.proof.verify_s));
-        let proof = prove(&plan, &checks, &bring::askers_or_why(remotes), patience, &cx.events).await;
+        let proof = prove(&plan, &checks, &bring::askers_or_why(remotes), Pace::AtOnce, patience, &cx.events).await;
         let last = keep(&cx.home.folder(cluster), &proof)?;
         // Who holds the cluster writes its state; a look from beside is kept as a proof file only.
         if let Ok(mut locked) = cx.home.lock(cluster)
@@ -91,11 +91,13 @@ pub async fn connect(
 /// How the nodes of a cluster are reached, if all its machines were made.
 pub fn targets(plan: &Plan, state: &ClusterState) -> Result<PerNode<Target>, Failure> {
     plan.nodes.try_map(|node, _| {
-        state.machines.iter().find(|(name, _)| name == node).map(|(_, machine)| machine.target.clone()).ok_or_else(|| {
-            Failure::new(Exit::Conflict, "machine.missing", format!("reach {node}"))
-                .because_text(format!("{node} has no machine: the cluster is {}", state.phase.word()))
-                .hint(format!("calicolab up {} --name {}", state.lab, state.name))
-        })
+        state.machines.iter().find(|(name, _)| name == node).map(|(_, machine)| machine.target.clone()).ok_or_else(
+            || {
+                Failure::new(Exit::Conflict, "machine.missing", format!("reach {node}"))
+                    .because_text(format!("{node} has no machine: the cluster is {}", state.phase.word()))
+                    .hint(format!("calicolab up {} --name {}", state.lab, state.name))
+            },
+        )
     })
 }
 
@@ -118,8 +120,12 @@ pub fn unproven(cluster: &ClusterName, proof: &Proof) -> Option<Failure> {
         _ => (Exit::Unproven, "proof.failed"),
     };
     let others = failing(proof).len() - 1;
-    let mut failure = Failure::new(exit, id, format!("prove `{cluster}`"))
-        .because_text(format!("{} ({}): {}", first.id, first.check.layer(), first.verdict.text()));
+    let mut failure = Failure::new(exit, id, format!("prove `{cluster}`")).because_text(format!(
+        "{} ({}): {}",
+        first.id,
+        first.check.layer(),
+        first.verdict.text()
+    ));
     if others > 0 {
         failure = failure.because_text(format!("and {} later in the chain", counted(others, "check")));
     }

@@ -27,16 +27,36 @@ pub trait Ask: Send + Sync {
 /// One way to ask each node.
 pub type Askers = PerNode<Arc<dyn Ask>>;
 
+/// Which questions are asked first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// All at once: for a cluster that stands.
+    AtOnce,
+    /// Only after its sessions until these are up, then all the others while the sessions age: for nodes whose
+    /// daemons have just been started, which every other question would hold up. A third of the patience at most.
+    SessionsFirst,
+}
+
 /// The longest that one round may take at one node.
 const ROUND_LIMIT: Duration = Duration::from_secs(20);
 /// Pauses between rounds in which nothing new was learned grow from the first to the second.
-const PAUSE: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(2)];
+const PAUSE: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
 
 /// Take the proof: ask and judge `checks` until all hold, one cannot come to hold, or `patience` ends.
 ///
 /// The proof's containers are made in the first round and removed at the end, also when the future is dropped.
-pub async fn prove(plan: &Plan, checks: &[Check], askers: &Askers, patience: Duration, events: &Events) -> Proof {
+pub async fn prove(
+    plan: &Plan,
+    checks: &[Check],
+    askers: &Askers,
+    pace: Pace,
+    patience: Duration,
+    events: &Events,
+) -> Proof {
     let mut taking = Taking::new(plan, checks, askers, events);
+    if pace == Pace::SessionsFirst && taking.tracks.iter().any(|track| track.check.layer() == Layer::Session) {
+        taking.sessions_until = Some(taking.began + patience / 3);
+    }
     let mut raised = Raised { name: container::probe_name(&taking.nonce), askers, needed: false };
     let deadline = taking.began + patience;
     loop {
@@ -126,6 +146,8 @@ struct Taking<'a> {
     pause: Duration,
     began: Instant,
     started: Timestamp,
+    /// Until then only sessions are asked after; `None` once they are up, or if that is not wanted.
+    sessions_until: Option<Instant>,
 }
 
 impl<'a> Taking<'a> {
@@ -152,6 +174,7 @@ impl<'a> Taking<'a> {
             pause: PAUSE[0],
             began,
             started,
+            sessions_until: None,
         }
     }
 
@@ -166,7 +189,7 @@ impl<'a> Taking<'a> {
     /// What must be asked now for the checks that do not hold and whose time has come.
     fn due(&self) -> BTreeSet<Probe> {
         let (now, scene) = (Instant::now(), self.scene());
-        let due = self.tracks.iter().filter(|track| !track.verdict.passed() && track.due <= now);
+        let due = self.pending().filter(|track| track.due <= now);
         let probes = due.flat_map(|track| track.check.probes(&scene));
         probes.filter(|probe| *probe != raise(&self.nonce, &probe.node) || scene.pod(&probe.node).is_err()).collect()
     }
@@ -181,14 +204,31 @@ impl<'a> Taking<'a> {
 
     /// When to ask again; `None` if it has no use, since one check cannot come to hold and each had its chance.
     fn next_look(&self) -> Option<Instant> {
-        let pending = || self.tracks.iter().filter(|track| !track.verdict.passed());
-        if pending().any(|track| self.has_unread(&track.check)) {
+        if self.pending().any(|track| self.has_unread(&track.check)) {
             return Some(Instant::now());
         }
-        if pending().any(|track| matches!(track.verdict, Verdict::Never { .. })) {
+        if self.pending().any(|track| matches!(track.verdict, Verdict::Never { .. })) {
             return None;
         }
-        pending().map(|track| track.due).min()
+        self.pending().map(|track| track.due).min()
+    }
+
+    /// What does not hold and may be asked now.
+    fn pending(&self) -> impl Iterator<Item = &Track> {
+        let only_sessions = self.sessions_until.is_some();
+        let wanted = move |track: &&Track| !only_sessions || track.check.layer() == Layer::Session;
+        self.tracks.iter().filter(|track| !track.verdict.passed()).filter(wanted)
+    }
+
+    /// Whether the sessions have come so far that only time is missing, or cannot come so far, or were given enough.
+    fn sessions_settled(&self, now: Instant) -> bool {
+        let settled = |track: &Track| match &track.verdict {
+            Verdict::Pass { .. } | Verdict::Never { .. } => true,
+            Verdict::NotYet { again_in, .. } => again_in.is_some(),
+            Verdict::Unknown { .. } => false,
+        };
+        let mut sessions = self.tracks.iter().filter(|track| track.check.layer() == Layer::Session);
+        self.sessions_until.is_none_or(|until| now >= until) || sessions.all(settled)
     }
 
     fn has_unread(&self, check: &Check) -> bool {
@@ -251,6 +291,9 @@ impl<'a> Taking<'a> {
             if mark != track.verdict.mark() || track.rounds == 0 {
                 track.took = took;
             }
+            if !asked && self.sessions_until.is_some() {
+                continue;
+            }
             if mark != track.verdict.mark() || (!verdict.passed() && verdict.text() != track.verdict.text()) {
                 let check = track.check.id().to_string();
                 self.events.tell(Event::Check { check, mark, text: verdict.text().into() });
@@ -264,6 +307,9 @@ impl<'a> Taking<'a> {
                     };
             }
             track.verdict = verdict;
+        }
+        if self.sessions_settled(now) {
+            self.sessions_until = None;
         }
         let passed = self.tracks.iter().filter(|track| track.verdict.passed()).count();
         let waiting = self.tracks.iter().find(|track| !track.verdict.passed());

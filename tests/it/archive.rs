@@ -8,9 +8,11 @@ use calicolab::artifact::FetchError;
 use calicolab::artifact::apt::{Age, Archive, Part, Place};
 use calicolab::artifact::payload;
 use calicolab::artifact::store::{Cache, Reach, Store, Verified};
+use calicolab::cmd::lock::{self, Change, Relocked, When};
 use calicolab::event::Events;
-use calicolab::lab::file::On;
-use calicolab::lab::pin::{Arch, Digest, Pin, Source};
+use calicolab::lab::file::{Artifact, Bgp, Installer, Lab, Network, Nodes, On, Timers};
+use calicolab::lab::pin::{Arch, Digest, LOCK_SCHEMA, Lock, Pin, Source};
+use calicolab::lab::plan::ProofPlan;
 
 /// An archive of one suite on a loopback address, signed by a key made for it.
 struct Repository {
@@ -206,16 +208,61 @@ async fn a_version_that_left_the_archive_is_named_with_the_command() {
     let names = ["one".to_owned()];
     let seen = repository.archive().records(&repository.cache(), "test", &names, Age::Any, &events).await;
     assert_eq!(seen.expect("one")[0].version, "1.0");
-    let mut gone = old.clone();
-    gone.version = "0.9".into();
-    gone.digest = Digest::Sha256([9; 32]);
     let new = repository.package("one", "1.1");
     repository.publish(&[&new]);
-    let error = repository.ensure(&[gone]).await.expect_err("gone");
+    let error = repository.ensure(std::slice::from_ref(&old)).await.expect_err("gone");
     assert_eq!(error.id(), "apt.gone");
-    assert_eq!(error.to_string(), "the archive no longer has one 0.9 (it has 1.1)");
+    assert_eq!(error.to_string(), "the archive no longer has one 1.0 (it has 1.1)");
     assert_eq!(error.remedy().as_deref(), Some("calicolab lock primer --apt-only --if-gone"));
     repository.ensure(&[new]).await.expect("the new one is there");
+}
+
+#[tokio::test]
+async fn a_lock_follows_the_archive_only_when_a_version_is_gone() {
+    let repository = Repository::new().await;
+    let first = repository.package("one", "1.0");
+    repository.publish(&[&first]);
+    let (events, _told) = Events::channel();
+    let (cache, archive, lab) = (repository.cache(), repository.archive(), lab("one"));
+    let empty = Lock { schema: LOCK_SCHEMA, pins: Vec::new(), missing: Vec::new() };
+    let made = lock::apt_only(&cache, &archive, &lab, &empty, When::Always, &events).await.expect("asked");
+    assert_eq!((made.lock.pins[0].digest, made.lock.pins[0].bytes), (first.digest, first.bytes));
+    let same = lock::apt_only(&cache, &archive, &lab, &made.lock, When::IfGone, &events).await.expect("asked");
+    assert_eq!(same, Relocked { lock: made.lock.clone(), changes: Vec::new() });
+
+    let second = repository.package("one", "1.1");
+    repository.publish(&[&second]);
+    repository.ensure(&made.lock.pins).await.expect_err("gone, and so the list is refreshed");
+    let moved = lock::apt_only(&cache, &archive, &lab, &made.lock, When::IfGone, &events).await.expect("asked");
+    assert_eq!(moved.changes, [Change { name: "one".into(), old: Some("1.0".into()), new: Some("1.1".into()) }]);
+    repository.ensure(&moved.lock.pins).await.expect("the new pins work");
+
+    repository.publish(&[]);
+    let kept = lock::apt_only(&cache, &archive, &lab, &moved.lock, When::IfGone, &events).await.expect("asked");
+    assert!(kept.changes.is_empty(), "the file is in the cache, so nothing is lost");
+}
+
+fn lab(package: &str) -> Lab {
+    let net = |text: &str| text.parse().expect("a network");
+    let source = Source::Apt { package: package.into(), suite: "test".into() };
+    Lab {
+        name: "primer".parse().expect("a name"),
+        about: String::new(),
+        image: "debian-12".into(),
+        installer: Installer::Primer,
+        nodes: Nodes { names: vec!["n1".parse().expect("a name")], cpus: 1, memory_mib: 512, disk_mib: 3072 },
+        network: Network {
+            lab: None,
+            pods: net("10.244.0.0/16"),
+            block: 26,
+            services: net("10.96.0.0/16"),
+            domain: "cluster.local".into(),
+            mtu: 1500,
+        },
+        bgp: Bgp { asn: 64512, mesh: true, reflectors: Vec::new(), timers: Timers::Quick },
+        artifacts: vec![Artifact { name: package.into(), source, on: On::All, files: vec!["usr/sbin/prog".into()] }],
+        proof: ProofPlan { stability_s: 5, up_s: 60, verify_s: 25 },
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use calicolab::cmd::verify::{Outcome, choose, earliest, outcome};
 use calicolab::event::{Event, Events};
 use calicolab::proof::expect::expect;
-use calicolab::proof::round::prove;
+use calicolab::proof::round::{Pace, prove};
 use calicolab::proof::{Finding, Proof, Verdict, judge_again};
 
 use crate::support::birds::{Birds, Flavour, Twist};
@@ -18,7 +18,7 @@ async fn take(birds: &Birds, words: &[&str], patience_s: u64) -> Proof {
     let words: Vec<String> = words.iter().map(|word| (*word).into()).collect();
     let checks = choose(&expect(&birds.plan), &words).expect("such checks are planned");
     let (events, _reader) = Events::channel();
-    prove(&birds.plan, &checks, &birds.askers(), Duration::from_secs(patience_s), &events).await
+    prove(&birds.plan, &checks, &birds.askers(), Pace::AtOnce, Duration::from_secs(patience_s), &events).await
 }
 
 /// Proofs of one round each, until one of these checks does not hold.
@@ -67,7 +67,7 @@ async fn few_rounds_are_asked_and_changes_alone_are_told() {
     assert_eq!(failing(&first), [""; 0]);
     let (events, mut reader) = Events::channel();
     let checks = choose(&expect(&birds.plan), &["session".into(), "route".into()]).expect("planned");
-    let proof = prove(&birds.plan, &checks, &birds.askers(), Duration::from_secs(10), &events).await;
+    let proof = prove(&birds.plan, &checks, &birds.askers(), Pace::AtOnce, Duration::from_secs(10), &events).await;
     drop(events);
     assert_eq!(proof.rounds, 1, "everything holds at the first look");
     assert_eq!(proof.readings.len(), 4, "two probes a node, however many checks share them");

@@ -82,8 +82,7 @@ impl Archive {
             let lists = Lists::open(cache, suite, self.places().await?, events).await?;
             let of: Vec<&(&Pin, PathBuf)> = wanted.iter().filter(|(pin, _)| package(pin).1 == suite).collect();
             let pins: Vec<&Pin> = of.iter().map(|(pin, _)| *pin).collect();
-            lists.ready_for(lab, &pins, events).await?;
-            for (file, (_, to)) in lists.download(&pins, events).await?.into_iter().zip(of) {
+            for (file, (_, to)) in lists.bring(lab, &pins, events).await?.into_iter().zip(of) {
                 // Still under the lock: the next run empties the folder.
                 std::fs::rename(&file, to).map_err(failed(&format!("moving {}", file.display()), &file, 0))?;
             }
@@ -174,25 +173,37 @@ impl Lists {
         Ok(index::records(&output.stdout))
     }
 
-    /// See that the list knows all `pins`, by version and digest; it is refreshed if it is old or does not.
-    async fn ready_for(&self, lab: &LabName, pins: &[&Pin], events: &Events) -> Result<(), FetchError> {
-        let packages: Vec<String> = pins.iter().map(|pin| package(pin).0.to_owned()).collect();
-        let mut refreshed = self.aged().is_none_or(|aged| aged > FRESH);
-        if refreshed {
+    /// Check `pins` against the list and download them. A list of some hours may be behind the archive: it is
+    /// refreshed before anything is said to be gone or cannot be downloaded.
+    async fn bring(&self, lab: &LabName, pins: &[&Pin], events: &Events) -> Result<Vec<PathBuf>, FetchError> {
+        let mut behind = self.aged().is_some_and(|aged| aged <= FRESH);
+        if !behind {
             self.update(events).await?;
         }
         loop {
-            let records = self.records(&packages).await?;
-            let gone = gone(pins, &records);
-            if !gone.is_empty() && refreshed {
-                return Err(FetchError::Gone { lab: lab.clone(), gone });
+            let tried = match self.check(lab, pins).await {
+                Ok(()) => self.download(pins, events).await,
+                Err(error) => Err(error),
+            };
+            match tried {
+                Err(FetchError::Gone { .. } | FetchError::Command { .. }) if behind => {
+                    self.update(events).await?;
+                    behind = false;
+                }
+                ended => return ended,
             }
-            if gone.is_empty() {
-                return pins.iter().try_for_each(|pin| agrees(pin, &records));
-            }
-            self.update(events).await?;
-            refreshed = true;
         }
+    }
+
+    /// Whether the list has all `pins`, by version and digest.
+    async fn check(&self, lab: &LabName, pins: &[&Pin]) -> Result<(), FetchError> {
+        let packages: Vec<String> = pins.iter().map(|pin| package(pin).0.to_owned()).collect();
+        let records = self.records(&packages).await?;
+        let gone = gone(pins, &records);
+        if gone.is_empty() {
+            return pins.iter().try_for_each(|pin| agrees(pin, &records));
+        }
+        Err(FetchError::Gone { lab: lab.clone(), gone })
     }
 
     async fn download(&self, pins: &[&Pin], events: &Events) -> Result<Vec<PathBuf>, FetchError> {

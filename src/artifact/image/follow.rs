@@ -109,7 +109,8 @@ mod tests {
     async fn the_program_may_clear_up_when_nobody_waits() {
         let folder = tempfile::tempdir().expect("a folder");
         let mark = folder.path().join("cleared");
-        let script = "trap 'echo x >\"$1\"; exit 1' TERM; echo ready >&2; while :; do sleep 0.05; done";
+        // Waits for a child beside it: while it starts one in the foreground, dash loses signals.
+        let script = "trap 'echo x >\"$1\"; exit 1' TERM; sleep 60 & echo ready >&2; wait";
         let argv = Argv::script(script, [mark.display().to_string()]);
         let ready = tokio::sync::Notify::new();
         tokio::select! {

@@ -78,10 +78,7 @@ odd: {{ "tab	é ☃ 😀 \"q\" {{x}}" | yaml }}
     let script = "#!/bin/sh\nx=1\n\necho ${#x} {{ not a template }}\n";
     let texts = rendered(master, &[("primer/parts/bird.conf", bird), ("parts/run.sh", script)]).expect("right");
     let master = texts.values().next().expect("the master");
-    insta::assert_snapshot!(format!(
-        "{}--- meta-data\n{}",
-        master.user_data, master.meta_data
-    ));
+    insta::assert_snapshot!(format!("{}--- meta-data\n{}", master.user_data, master.meta_data));
     let tree: serde_json::Value = serde_saphyr::from_str(&master.user_data).expect("YAML");
     assert_eq!(tree["write_files"][4]["content"], script, "a file is embedded as it is");
     assert_eq!(tree["odd"], "tab\té ☃ 😀 \"q\" {{x}}");
