@@ -1,4 +1,5 @@
 //! The story of `up` in real virtual machines, as an ordinary user lives it. Slow: `make e2e`.
+#![expect(clippy::print_stderr, reason = "a story of minutes is followed while it runs")]
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -124,7 +125,10 @@ fn three_machines_and_four_beside_them() {
     // Off and on again.
     lab.ok(&["stop"]);
     let state = lab.json(&["status", "-o", "json"], 0);
-    let port = state["machines"][1]["ssh"].as_str().and_then(|ssh| ssh.rsplit(':').next()?.parse::<u64>().ok()).expect("a port");
+    let port = state["machines"][1]["ssh"]
+        .as_str()
+        .and_then(|ssh| ssh.rsplit(':').next()?.parse::<u64>().ok())
+        .expect("a port");
     // Somebody took the port of a machine that was off: it gets another.
     let taken = TcpListener::bind(("127.0.0.1", u16::try_from(port).expect("a port"))).expect("the port is free now");
     lab.ok(&["start"]);
