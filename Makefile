@@ -35,7 +35,7 @@ down: build
 
 test: setup
 	@scripts/test-programs.sh
-	$(CARGO) test --locked --lib --bins --test it -- $(FLAGS)
+	$(CARGO) test --locked --lib --bins --test it --test containers -- $(FLAGS)
 
 e2e: build
 	@scripts/test-programs.sh
@@ -44,7 +44,7 @@ e2e: build
 
 soak: setup
 	@scripts/test-programs.sh
-	CALICOLAB_SOAK=all $(CARGO) test --locked --test it crash -- --test-threads=1 --nocapture
+	CALICOLAB_SOAK=all $(CARGO) test --locked --test containers -- crash::everywhere
 
 bench: build
 	scripts/as-user.sh benches/bench.sh

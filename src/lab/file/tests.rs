@@ -79,7 +79,7 @@ fn every_problem_is_told_with_place_and_remedy() {
         primer.replace(from, to)
     };
     let nodes = "nodes: {count: 3, prefix: calico-, cpus: 1, memory: 512MiB, disk: 4GiB}";
-    let bird = "files: [usr/sbin/bird, usr/sbin/birdc, usr/sbin/birdcl]";
+    let bird = "files: [usr/sbin/bird, usr/sbin/birdc]";
     let cases: &[(&str, String, &[&str])] = &[
         ("no yaml", "a: [\n".into(), &[]),
         ("empty", String::new(), &[]),
