@@ -1,4 +1,5 @@
 //! The story of `up` in real virtual machines, as an ordinary user lives it. Slow: `make e2e`.
+#![expect(clippy::print_stderr, reason = "a story of minutes is followed while it runs")]
 
 use std::net::TcpListener;
 use std::path::Path;
