@@ -27,46 +27,39 @@ pub fn exec(name: &str, command: &Argv) -> Argv {
     Argv::new(HELPER).args(["exec", name]).args(command.words())
 }
 
-/// Remove a container; no error if there is none.
-pub fn del(name: &str) -> Argv {
-    Argv::new(HELPER).args(["del", name])
-}
-
 /// Name of the probe container of the proof `nonce`, which begins with the host's time in Unix seconds and `-`.
 pub fn probe_name(nonce: &str) -> String {
     format!("probe-{nonce}")
 }
 
-/// Make the probe container of the proof `nonce` unless it is there, and remove those that proofs which were
-/// killed left behind; prints its address.
+/// Make the probe container of the proof `nonce`; prints its address.
 ///
 /// It answers HTTP with [`probe_page`] and ends by itself.
 pub fn raise_probe(nonce: &str, node: &str) -> Argv {
-    const SERVE: &str =
-        "mkdir -p /tmp/www && echo \"$1\" >/tmp/www/index.html && httpd -p \"$2\" -h /tmp/www && exec sleep \"$3\"";
-    const SCRIPT: &str = r#"
-name=$1 now=$2 life=$3 helper=$4; shift 4
-"$helper" list | {
-  there=
-  while read -r one address; do
-    case $one in
-      "$name") there=$address;;
-      probe-*)
-        made=${one#probe-}; made=${made%%-*}
-        case $made in
-          ''|0*|*[!0-9]*) ;;
-          *) [ $((now - made)) -lt "$life" ] || "$helper" del "$one" >/dev/null 2>&1;;
-        esac;;
-    esac
-  done
-  [ -z "$there" ] || { echo "$there"; exit 0; }
-  exec "$helper" add "$name" "$@"
-}"#;
+    const SERVE: &str = "mkdir /tmp/www; echo $1 >/tmp/www/index.html; httpd -p $2 -h /tmp/www; exec sleep $3";
+    let serve = Argv::script(SERVE, [probe_page(nonce, node), HTTP_PORT.to_string(), PROBE_LIFE_S.to_string()]);
+    add(&probe_name(nonce), &serve).bounded(RAISE_LIMIT)
+}
+
+/// Remove the probe container of the proof `nonce`, and those that proofs which were killed left behind.
+///
+/// It is not waited for: the node does it by itself once it is told.
+pub fn farewell(nonce: &str) -> Argv {
+    const SCRIPT: &str = r#"setsid sh -c '
+name=$1 now=$2 life=$3 helper=$4
+"$helper" del "$name"
+"$helper" list | while read -r one _; do
+  case $one in probe-*)
+    made=${one#probe-}; made=${made%%-*}
+    case $made in
+      ""|0*|*[!0-9]*) ;;
+      *) [ $((now - made)) -lt "$life" ] || "$helper" del "$one";;
+    esac;;
+  esac
+done' "$@" </dev/null >/dev/null 2>&1 &"#;
     let now = nonce.split('-').next().unwrap_or_default();
     let life = PROBE_LIFE_S.to_string();
-    let serve = Argv::script(SERVE, [probe_page(nonce, node), HTTP_PORT.to_string(), life.clone()]);
-    let raise = Argv::script(SCRIPT, [probe_name(nonce).as_str(), now, life.as_str(), HELPER]).args(serve.words());
-    raise.bounded(RAISE_LIMIT)
+    Argv::script(SCRIPT, ["farewell", &probe_name(nonce), now, &life, HELPER])
 }
 
 /// What the probe container of the proof `nonce` on `node` answers.
@@ -93,30 +86,30 @@ mod tests {
     }
 
     #[test]
-    fn raising_sweeps_what_is_old_and_keeps_what_is_there() {
+    fn a_farewell_sweeps_what_is_old_and_keeps_what_is_there() {
         let folder = tempfile::tempdir().expect("a folder");
         let helper = folder.path().join(HELPER);
+        let (list, log) = (folder.path().join("list"), folder.path().join("log"));
         std::fs::write(
-            &helper,
-            "#!/bin/sh\ncase $1 in list) cat \"$0.list\";; *) echo \"$1 $2\" >>\"$0.log\"; echo 10.244.0.17;; esac\n",
+            &list,
+            "dns 10.244.0.10\nprobe-1000-a 10.244.0.16\nprobe-1900-b 10.244.0.18\nprobe-mine 10.244.0.19\n",
         )
         .expect("written");
+        let text = format!(
+            "#!/bin/sh\ncase $1 in list) cat {list}; echo end >>{log};; *) echo \"$1 $2\" >>{log};; esac\n",
+            list = list.display(),
+            log = log.display()
+        );
+        std::fs::write(&helper, text).expect("written");
         std::fs::set_permissions(&helper, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
-        let run = |list: &str, nonce: &str| {
-            std::fs::write(folder.path().join(format!("{HELPER}.list")), list).expect("written");
-            let log = folder.path().join(format!("{HELPER}.log"));
-            std::fs::write(&log, "").expect("written");
-            let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").expect("a path"));
-            let argv = raise_probe(nonce, "calico-01");
-            let out = std::process::Command::new(argv.program()).args(&argv.words()[1..]).env("PATH", path).output();
-            let out = String::from_utf8(out.expect("sh runs").stdout).expect("text");
-            (address(&out), std::fs::read_to_string(log).expect("a log"))
-        };
-        let list = "dns 10.244.0.10\nprobe-1000-a 10.244.0.16\nprobe-1900-b 10.244.0.18\nprobe-mine 10.244.0.19\n";
-        let (address, log) = run(list, "2000-c");
-        assert_eq!(address, Some(Ipv4Addr::new(10, 244, 0, 17)));
-        assert_eq!(log, "del probe-1000-a\nadd probe-2000-c\n");
-        let (address, log) = run("probe-1900-b 10.244.0.18\n", "1900-b");
-        assert_eq!((address, log.as_str()), (Some(Ipv4Addr::new(10, 244, 0, 18)), ""));
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").expect("a path"));
+        let argv = farewell("2000-c");
+        let told = std::process::Command::new(argv.program()).args(&argv.words()[1..]).env("PATH", path).status();
+        assert!(told.expect("sh runs").success());
+        let wanted = "del probe-2000-c\nend\ndel probe-1000-a\n";
+        let end = std::time::Instant::now() + Duration::from_secs(10);
+        while std::fs::read_to_string(&log).unwrap_or_default() != wanted {
+            assert!(std::time::Instant::now() < end, "{:?}", std::fs::read_to_string(&log));
+        }
     }
 }

@@ -44,35 +44,49 @@ pub enum EtcdError {
     /// It is no JSON, or none of etcd's.
     #[error("no answer of etcd: {0:?}")]
     Foreign(String),
+    /// Nothing answered, in curl's words.
+    #[error("{0}")]
+    Unreached(String),
     /// etcd answered with an error.
     #[error("etcd answered with an error: {0}")]
     Refused(String),
 }
 
-/// Read several keys at `endpoint` (`198.18.7.11:2379`) in one request, with the node's own certificate.
+/// Read several keys at each of `endpoints` (`198.18.7.11:2379`) in one request, with the node's own certificate.
 ///
-/// Over etcd's JSON gateway: one process and one connection for all keys.
-pub fn ask_keys(endpoint: &str, keys: &[String]) -> Argv {
+/// Over etcd's JSON gateway and by one process for everything: a start of curl costs an emulated machine more than
+/// the asking. After each answer stands curl's own word about it.
+pub fn ask_keys(endpoints: &[String], keys: &[String]) -> Argv {
     let ranges: Vec<Value> =
         keys.iter().map(|key| serde_json::json!({ "requestRange": { "key": BASE64.encode(key) } })).collect();
-    request(endpoint, "/v3/kv/txn", &serde_json::json!({ "success": ranges }))
-}
-
-/// Ask `endpoint` only who it is.
-pub fn ask_member(endpoint: &str) -> Argv {
-    request(endpoint, "/v3/maintenance/status", &serde_json::json!({}))
-}
-
-fn request(endpoint: &str, path: &str, body: &Value) -> Argv {
+    let body = serde_json::json!({ "success": ranges });
     let file = |name: &str| format!("{PKI}/{name}");
     Argv::new("curl")
-        .args(["-sS", "-m", "8", "--cacert", &file("ca.crt"), "--cert", &file("node.crt"), "--key", &file("node.key")])
-        .args(["-d", &body.to_string(), &format!("https://{endpoint}{path}")])
+        .args(["-sS", "-m", "6", "--cacert", &file("ca.crt"), "--cert", &file("node.crt"), "--key", &file("node.key")])
+        .args(["-w", "\ncurl: (%{exitcode}) %{errormsg}\n", "-d", &body.to_string()])
+        .args(endpoints.iter().map(|endpoint| format!("https://{endpoint}/v3/kv/txn")))
+}
+
+/// The answers to [`ask_keys`], one for each endpoint that was tried.
+pub fn answers(text: &str) -> Vec<Result<Answer, EtcdError>> {
+    let mut answers = Vec::new();
+    let mut body = String::new();
+    for line in text.lines() {
+        match line.strip_prefix("curl: (") {
+            Some(word) if word.starts_with("0)") => answers.push(Answer::parse(&std::mem::take(&mut body))),
+            Some(_) => {
+                body.clear();
+                answers.push(Err(EtcdError::Unreached(line.into())));
+            }
+            None => body.push_str(line),
+        }
+    }
+    answers
 }
 
 /// The member's id as etcd's metrics at `url` tell it, from a busybox container: the page is large, one line is kept.
 pub fn ask_metrics_from_pod(url: &str) -> Argv {
-    Argv::script("timeout 6 wget -q -O - \"$1\" | grep '^etcd_server_id'", [url])
+    Argv::script("wget -q -O - \"$1\" | grep '^etcd_server_id'", [url])
 }
 
 /// The member's id in the answer to [`ask_metrics_from_pod`].
@@ -136,6 +150,15 @@ mod tests {
         let block = block_key("calico-02", "10.244.0.64/26".parse().expect("a block"));
         assert_eq!(answer.value(&block), Some(r#"{"state":"confirmed"}"#));
         assert_eq!(answer.value(&node_key("calico-01")), None);
+    }
+
+    #[test]
+    fn each_endpoint_has_its_own_answer() {
+        let text = format!("{}\ncurl: (0) \n\ncurl: (7) Failed to connect\n", include_str!("samples/etcd-txn.json"));
+        let answers = answers(&text);
+        assert_eq!(answers.len(), 2);
+        assert_eq!(answers[0].as_ref().expect("etcd's").member, ID);
+        assert_eq!(answers[1], Err(EtcdError::Unreached("curl: (7) Failed to connect".into())));
     }
 
     #[test]

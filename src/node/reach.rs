@@ -7,12 +7,12 @@ use crate::command::Argv;
 /// IPv4 and ICMP headers of an echo request, in bytes.
 const HEADERS: u16 = 28;
 
-/// One echo request from a node through `device`, `bytes` long as IP counts, never fragmented.
-pub fn ping_from_node(to: Ipv4Addr, device: &str, bytes: u16) -> Argv {
-    Argv::new("ping")
-        .args(["-n", "-q", "-c", "1", "-W", "2", "-M", "do", "-I", device, "-s"])
-        .arg(payload(bytes).to_string())
-        .arg(to.to_string())
+/// One echo request from a node through `device`, `full` bytes long as IP counts, never fragmented; if it is not
+/// answered also one of `small` bytes, which tells a narrow way from none.
+pub fn ping_from_node(to: Ipv4Addr, device: &str, full: u16, small: u16) -> Argv {
+    const SCRIPT: &str = r#"ping="ping -n -q -c 1 -W 2 -M do -I $1"; $ping -s "$3" "$2" || $ping -s "$4" "$2""#;
+    let words = [device.to_owned(), to.to_string(), payload(full).to_string(), payload(small).to_string()];
+    Argv::script(SCRIPT, words)
 }
 
 /// One echo request from a busybox container, `bytes` long as IP counts, with at most `wait_s` seconds for an answer.
@@ -29,13 +29,34 @@ fn payload(bytes: u16) -> u16 {
 /// How many echo requests were answered: `3 packets transmitted, 2 received` of iputils or `2 packets received` of
 /// busybox. `None` if there is no such line, as when there is no route.
 pub fn echoes(text: &str) -> Option<u32> {
-    let line = text.lines().find(|line| line.contains("packets transmitted"))?;
-    line.split(',').find(|part| part.contains("received"))?.split_whitespace().next()?.parse().ok()
+    text.lines().find_map(statistics)
 }
 
-/// Fetch a page from a busybox container. The limit is `timeout`'s: busybox 1.35 crashes on `wget -T`.
+/// Whether the full packet of [`ping_from_node`] was answered, and whether a small one would be.
+pub fn full_and_small(text: &str, full: u16) -> [bool; 2] {
+    // iputils names the size with all headers in the first line of each try.
+    let size = format!("({full}) bytes of data");
+    let mut current = false;
+    let mut answered = [false; 2];
+    for line in text.lines() {
+        if line.starts_with("PING ") {
+            current = line.contains(&size);
+        } else if statistics(line).is_some_and(|count| count > 0) {
+            answered[usize::from(!current)] = true;
+        }
+    }
+    // What carries the full packet carries a small one.
+    [answered[0], answered[0] || answered[1]]
+}
+
+fn statistics(line: &str) -> Option<u32> {
+    let counts = line.contains("packets transmitted").then_some(line)?;
+    counts.split(',').find(|part| part.contains("received"))?.split_whitespace().next()?.parse().ok()
+}
+
+/// Fetch a page from a busybox container. Whoever asks sets the limit: busybox 1.35 crashes on `wget -T`.
 pub fn fetch_from_pod(url: &str) -> Argv {
-    Argv::new("timeout").args(["6", "wget", "-q", "-O", "-", url])
+    Argv::new("wget").args(["-q", "-O", "-", url])
 }
 
 #[cfg(test)]
@@ -59,8 +80,20 @@ mod tests {
     }
 
     #[test]
+    fn a_full_packet_is_told_from_a_small_one() {
+        let head = |size| format!("PING 198.18.7.12 (198.18.7.12) from 198.18.7.11 lab0: 1({size}) bytes of data.\n");
+        let [yes, no] = [1, 0]
+            .map(|count| format!("\n--- 198.18.7.12 ping statistics ---\n1 packets transmitted, {count} received\n"));
+        let read = |text: String| full_and_small(&text, 1500);
+        assert_eq!(read([head(1500), yes.clone()].concat()), [true, true]);
+        assert_eq!(read([head(1500), no.clone(), head(84), yes].concat()), [false, true]);
+        assert_eq!(read([head(1500), no.clone(), head(84), no].concat()), [false, false]);
+        assert_eq!(read("ping: connect: Network is unreachable\n".into()), [false, false]);
+    }
+
+    #[test]
     fn sizes_are_of_the_whole_packet() {
-        let argv = ping_from_node(Ipv4Addr::new(198, 18, 7, 12), "lab0", 1500).to_string();
-        assert_eq!(argv, "ping -n -q -c 1 -W 2 -M do -I lab0 -s 1472 198.18.7.12");
+        let argv = ping_from_node(Ipv4Addr::new(198, 18, 7, 12), "lab0", 1500, 84).to_string();
+        assert!(argv.ends_with(" sh lab0 198.18.7.12 1472 56"), "{argv}");
     }
 }

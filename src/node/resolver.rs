@@ -32,7 +32,7 @@ pub fn ask_text(name: &str, server: Option<Ipv4Addr>) -> Argv {
 
 /// nslookup tries for 10 seconds where nothing answers; 4 are enough here.
 fn lookup(kind: &str, name: &str, server: Option<Ipv4Addr>) -> Argv {
-    Argv::new("timeout").args(["4", "nslookup", kind, name]).args(server.map(|server| server.to_string()))
+    Argv::new("nslookup").args(["-timeout=4", kind, name]).args(server.map(|server| server.to_string()))
 }
 
 impl Lookup {
@@ -68,7 +68,7 @@ const ID: u16 = 0x1234;
 
 /// Ask for the address of `name` at `server` over TCP from a busybox container, whose nslookup cannot; prints hex.
 pub fn ask_by_tcp(name: &str, server: Ipv4Addr) -> Argv {
-    const SCRIPT: &str = "printf \"$1\" | timeout 4 nc \"$2\" 53 | od -An -tx1 -v";
+    const SCRIPT: &str = "printf \"$1\" | nc -w 4 \"$2\" 53 | od -An -tx1 -v";
     // printf's own escapes: three octal digits a byte.
     let octal: String = question(name).iter().fold(String::new(), |text, byte| format!("{text}\\{byte:03o}"));
     Argv::script(SCRIPT, [octal, server.to_string()])

@@ -243,7 +243,7 @@ impl Check {
             Self::Machine { node } => vec![machine::identity(node)],
             Self::MachineIds | Self::Clocks => scene.plan.nodes.names().map(machine::identity).collect(),
             Self::Address { .. } => scene.plan.nodes.names().map(machine::links).collect(),
-            Self::Link { from, to } => machine::pings(scene.plan, from, to).into(),
+            Self::Link { from, to } => vec![machine::ping(scene.plan, from, to)],
             Self::Datastore { node } => vec![machine::datastore(scene.plan, node)],
             Self::Peers { node } | Self::Session { node, .. } => vec![session::bird(node)],
             Self::OwnBlock { node, .. } | Self::Route { node, .. } => vec![route::routes(scene.plan, node)],

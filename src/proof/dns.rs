@@ -151,7 +151,7 @@ mod tests {
         let check = Check::Dns { node: node(2) };
         let mut stage = stage();
         let argv = name(&stage.plan);
-        assert_eq!(argv.words().join(" "), "timeout 4 nslookup -type=a etcd.default.svc.cluster.local.");
+        assert_eq!(argv.words().join(" "), "nslookup -timeout=4 -type=a etcd.default.svc.cluster.local.");
         let good = format!("{HEAD}Name:\tetcd.default.svc.cluster.local\nAddress: 10.96.0.1\n\n");
         stage.in_pod(2, argv.clone(), 0, &good);
         assert!(stage.judge(&check).passed());
@@ -212,7 +212,7 @@ mod tests {
         let check = Check::DnsServer { node: node(1), server: node(2) };
         let mut stage = stage();
         let argv = whoami(&stage.plan, &node(2)).expect("a server is planned there");
-        assert_eq!(argv.words().join(" "), "timeout 4 nslookup -type=txt whoami.cluster.local. 10.244.0.74");
+        assert_eq!(argv.words().join(" "), "nslookup -timeout=4 -type=txt whoami.cluster.local. 10.244.0.74");
         stage.in_pod(1, argv.clone(), 0, "whoami.cluster.local\ttext = \"calico-02\"\n");
         assert!(stage.judge(&check).passed());
         stage.in_pod(1, argv.clone(), 0, "whoami.cluster.local\ttext = \"calico-03\"\n");

@@ -1,5 +1,7 @@
 //! All questions to one node as one script, and its framed answer taken apart again.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use jiff::Timestamp;
 
@@ -10,7 +12,7 @@ use crate::node::container;
 /// What one node said.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    /// One answer for each probe, in the order in which they were given, with the node's clock.
+    /// One answer for each question, in the order in which they were given, with the node's clock.
     pub answers: Vec<(Output, Timestamp)>,
     /// The node's clock before the first probe.
     pub first: Timestamp,
@@ -23,12 +25,19 @@ const MARK: &str = "calicolab-round";
 
 /// Each program runs in the background with files as its outputs, so that nothing it prints can be taken for
 /// framing; the files' times are the node's clock without a process that asks for it.
+///
+/// `$b` is busybox where there is one: under emulation a program that needs no linking starts in half the time.
 const HEAD: &str = r#"umask 077
-d=$(mktemp -d) || exit 96
-trap 'rm -rf "$d"' EXIT
+d=$($b mktemp -d) || exit 96
+trap '$b rm -rf "$d"' EXIT
 : >"$d/0000"
 w=
-p() { n=$1; shift; ( exec "$@" </dev/null >"$d/$n.1" 2>"$d/$n.2" ) & w="$w $!"; }
+p() {
+  n=$1 after=$2
+  shift 2
+  ( [ "$after" = 0 ] || sleep "$after"; exec "$@" </dev/null >"$d/$n.1" 2>"$d/$n.2" ) &
+  w="$w $!"
+}
 "#;
 const TAIL: &str = r#"c=
 for i in $w; do wait "$i"; c="$c $?"; done
@@ -36,44 +45,53 @@ for i in $w; do wait "$i"; c="$c $?"; done
 echo "calicolab-round$c"
 stat -c "$f" "$d"/*
 echo .
-cat "$d"/* | base64
+$b cat "$d"/* | $b base64
 "#;
 
 /// coreutils tell fractions of a second; busybox does not, and nobody asks a container for the time.
-const NODE_FORMAT: &str = "%s %.9Y %n";
-const POD_FORMAT: &str = "%s %Y %n";
+const ON_NODE: &str = "f='%s %.9Y %n' b=\ncommand -v busybox >/dev/null && b=busybox\n";
+const IN_POD: &str = "f='%s %Y %n' b=\n";
 
-/// Seconds after which a container's part is given up.
-const POD_LIMIT: std::time::Duration = std::time::Duration::from_secs(12);
+/// Whatever has not ended by itself in a container after these seconds is ended: one clock for all its questions.
+const POD_CLOCK: &str = "( sleep 8; kill $w ) </dev/null >/dev/null 2>&1 &\nk=$!\n";
+const POD_CLOCK_END: &str = "kill $k 2>/dev/null\n";
 
-/// One script for all `probes` of one node; those in its container `pod` go there together.
-pub fn script(probes: &[Probe], pod: &str) -> Argv {
-    let on = |place: Place| probes.iter().filter(move |probe| probe.place == place).map(|probe| probe.argv.clone());
-    let mut lines: Vec<Argv> = on(Place::Node).collect();
-    let inside: Vec<Argv> = on(Place::Pod).collect();
+/// A question, and how long after the round's beginning it is put.
+pub type Question = (Probe, Duration);
+
+/// One script for all `questions` to one node; those to its container `pod` go there together.
+pub fn script(questions: &[Question], pod: &str) -> Argv {
+    let on = |place: Place| questions.iter().filter(move |(probe, _)| probe.place == place);
+    let mut lines: Vec<(&Argv, Duration)> = on(Place::Node).map(|(probe, after)| (&probe.argv, *after)).collect();
+    let inside: Vec<(&Argv, Duration)> = on(Place::Pod).map(|(probe, after)| (&probe.argv, *after)).collect();
+    let entered;
     if !inside.is_empty() {
-        lines.push(container::exec(pod, &framed(POD_FORMAT, &inside)).bounded(POD_LIMIT));
+        entered = container::exec(pod, &framed(IN_POD, &inside, [POD_CLOCK, POD_CLOCK_END]));
+        lines.push((&entered, Duration::ZERO));
     }
-    framed(NODE_FORMAT, &lines)
+    framed(ON_NODE, &lines, ["", ""])
 }
 
-/// The only text that is put together: fixed lines, and words that `quoted` has made.
-fn framed(format: &str, lines: &[Argv]) -> Argv {
-    let mut text = format!("f={}\n{HEAD}", quoted(&[format]));
-    for (number, line) in (1001..).zip(lines) {
-        text.extend(["p ", &number.to_string(), " ", &quoted(line.words()), "\n"]);
+/// The only text that is put together: fixed lines, numbers, and words that `quoted` has made.
+fn framed(begin: &str, lines: &[(&Argv, Duration)], clock: [&str; 2]) -> Argv {
+    let mut text = [begin, HEAD].concat();
+    for (number, (line, after)) in (1001..).zip(lines) {
+        let after = if after.is_zero() { "0".into() } else { format!("{:.3}", after.as_secs_f64()) };
+        text.extend(["p ", &number.to_string(), " ", &after, " ", &quoted(line.words()), "\n"]);
     }
+    text.push_str(clock[0]);
     text.push_str(TAIL);
+    text.push_str(clock[1]);
     Argv::new("sh").args(["-c", &text])
 }
 
 /// Take apart what [`script`] made a node say.
-pub fn parse(probes: &[Probe], output: &Output) -> Result<Report, String> {
+pub fn parse(questions: &[Question], output: &Output) -> Result<Report, String> {
     let (mut answers, first, last) = unframed(&output.stdout).ok_or_else(|| {
         let said = output.tail(3);
         format!("its answer could not be read (the script {}): {said}", output.ended)
     })?;
-    let inside = probes.iter().filter(|probe| probe.place == Place::Pod).count();
+    let inside = questions.iter().filter(|(probe, _)| probe.place == Place::Pod).count();
     let mut pod = Vec::new();
     if inside > 0 {
         let (whole, at) = answers.pop().ok_or("its answer ends before the container's part")?;
@@ -83,11 +101,11 @@ pub fn parse(probes: &[Probe], output: &Output) -> Result<Report, String> {
             _ => vec![(whole, at); inside],
         };
     }
-    if answers.len() + pod.len() != probes.len() {
-        return Err(format!("it gave {} answers to {} questions", answers.len() + pod.len(), probes.len()));
+    if answers.len() + pod.len() != questions.len() {
+        return Err(format!("it gave {} answers to {} questions", answers.len() + pod.len(), questions.len()));
     }
     let (mut answers, mut pod) = (answers.into_iter(), pod.into_iter());
-    let in_order = probes.iter().filter_map(|probe| match probe.place {
+    let in_order = questions.iter().filter_map(|(probe, _)| match probe.place {
         Place::Node => answers.next(),
         Place::Pod => pod.next(),
     });
@@ -133,11 +151,11 @@ mod tests {
     use super::*;
     use crate::proof::samples::node;
 
-    fn probe(place: Place, argv: Argv) -> Probe {
-        Probe { node: node(1), place, argv }
+    fn probe(place: Place, argv: Argv) -> Question {
+        (Probe { node: node(1), place, argv }, Duration::ZERO)
     }
 
-    async fn run(probes: &[Probe], helper: &str) -> Report {
+    async fn run(probes: &[Question], helper: &str) -> Report {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().expect("a folder");
         let program = folder.path().join(container::HELPER);
@@ -145,7 +163,7 @@ mod tests {
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("executable");
         let path = format!("PATH={}:{}", folder.path().display(), std::env::var("PATH").expect("a path"));
         let argv = Argv::new("env").arg(path).args(script(probes, "probe-x").words());
-        let limit = std::time::Duration::from_secs(20);
+        let limit = Duration::from_secs(20);
         let output = crate::command::run(&argv, limit).await.expect("sh runs");
         parse(probes, &output).expect("framed")
     }
@@ -198,6 +216,24 @@ mod tests {
         let start = std::time::Instant::now();
         run(&[slow(), slow(), slow(), slow()], ENTER).await;
         assert!(start.elapsed().as_secs() < 3);
+    }
+
+    #[tokio::test]
+    async fn a_question_may_be_put_later() {
+        let ask =
+            |after_ms| (Probe { node: node(1), place: Place::Node, argv: Argv::new("date").arg("+%s%3N") }, after_ms);
+        let report = run(&[ask(Duration::ZERO), ask(Duration::from_millis(1200))], ENTER).await;
+        let [first, second] = [0, 1].map(|at| report.answers[at].0.stdout.trim().parse::<i64>().expect("a time"));
+        assert!(second - first >= 1000, "{first} {second}");
+    }
+
+    #[tokio::test]
+    async fn what_hangs_in_a_container_is_ended_and_takes_nothing_with_it() {
+        let probes =
+            [probe(Place::Pod, Argv::new("sleep").arg("60")), probe(Place::Pod, Argv::new("echo").arg("here"))];
+        let report = run(&probes, ENTER).await;
+        assert_eq!(report.answers[0].0.ended, Ended::Exit(143));
+        assert_eq!(report.answers[1].0.stdout, "here\n");
     }
 
     #[test]

@@ -28,16 +28,17 @@ pub(super) fn links(node: &NodeName) -> Probe {
     on(node, link::ask())
 }
 
-/// Does the other answer on the lab network: small, full?
-pub(super) fn pings(plan: &Plan, from: &NodeName, to: &NodeName) -> [Probe; 2] {
+/// Does the other answer on the lab network to a full packet, or at least to a small one?
+pub(super) fn ping(plan: &Plan, from: &NodeName, to: &NodeName) -> Probe {
     let (target, network) = (plan.nodes[to].address, &plan.network);
-    [SMALL, network.mtu].map(|bytes| on(from, reach::ping_from_node(target, &network.lab_device, bytes)))
+    on(from, reach::ping_from_node(target, &network.lab_device, network.mtu, SMALL))
 }
 
-/// What does it read of itself in the datastore?
+/// What does it read of itself in the datastore: at the master's own address, and at the service's?
 pub(super) fn datastore(plan: &Plan, node: &NodeName) -> Probe {
     let keys = [etcd::node_key(node.as_str()), etcd::block_key(node.as_str(), plan.nodes[node].block)];
-    on(node, etcd::ask_keys(&format!("{}:2379", plan.master_node().address), &keys))
+    let endpoints = [format!("{}:2379", plan.master_node().address), format!("{}:443", plan.network.api)];
+    on(node, etcd::ask_keys(&endpoints, &keys))
 }
 
 fn read_identity(scene: &Scene<'_>, node: &NodeName) -> Result<Identity, Verdict> {
@@ -138,35 +139,44 @@ pub(super) fn judge_address(scene: &Scene<'_>, node: &NodeName) -> Judged {
 }
 
 pub(super) fn judge_link(scene: &Scene<'_>, from: &NodeName, to: &NodeName) -> Judged {
-    let [small, full] = pings(scene.plan, from, to);
-    let (small, full) = (scene.heard(&small)?, scene.heard(&full)?);
-    let answered = [small, full].map(|output| reach::echoes(&output.stdout).is_some_and(|count| count > 0));
+    let output = scene.heard(&ping(scene.plan, from, to))?;
     let (address, mtu) = (scene.plan.nodes[to].address, scene.plan.network.mtu);
-    match answered {
-        [true, true] => Ok(format!("{address} answers {SMALL} and {mtu} bytes")),
-        [true, false] => Err(Verdict::not_yet(format!(
+    match reach::full_and_small(&output.stdout, mtu) {
+        [true, _] => Ok(format!("{address} answers {mtu} bytes")),
+        [false, true] => Err(Verdict::not_yet(format!(
             "{to} ({address}) answers {from} at {SMALL} bytes and not at {mtu}: {}",
-            full.tail(1)
+            output.tail(1)
         ))),
-        [false, _] => {
+        [false, false] => {
             let device = &scene.plan.network.lab_device;
-            Err(Verdict::not_yet(format!("{to} ({address}) does not answer {from} on {device}: {}", small.tail(2))))
+            Err(Verdict::not_yet(format!("{to} ({address}) does not answer {from} on {device}: {}", output.tail(2))))
         }
     }
 }
 
-/// What `node` read in the datastore, whatever it was.
+/// What `node` read in the datastore at the master's own address, whatever it was.
 pub(super) fn read_datastore(scene: &Scene<'_>, node: &NodeName) -> Result<Answer, Verdict> {
-    let output = scene.heard(&datastore(scene.plan, node))?;
-    if !output.ok() {
-        return Err(Verdict::not_yet(format!(
-            "{node} cannot read the datastore: curl {}: {}",
-            output.ended,
-            output.tail(2)
-        )));
-    }
-    Answer::parse(&output.stdout)
-        .map_err(|error| Verdict::not_yet(format!("{node} cannot read the datastore: {error}")))
+    read_answer(scene, node, 0).map_err(|why| match why {
+        Unread::Unheard(verdict) => verdict,
+        Unread::Why(why) => Verdict::not_yet(format!("{node} cannot read the datastore: {why}")),
+    })
+}
+
+/// Why an answer of the datastore is none.
+pub(super) enum Unread {
+    /// The node did not say anything.
+    Unheard(Verdict),
+    /// What it got instead.
+    Why(String),
+}
+
+/// What `node` read at the first (the master's) or second (the service's) address.
+pub(super) fn read_answer(scene: &Scene<'_>, node: &NodeName, at: usize) -> Result<Answer, Unread> {
+    let output = scene.heard(&datastore(scene.plan, node)).map_err(Unread::Unheard)?;
+    let answers = etcd::answers(&output.stdout);
+    let answer = answers.into_iter().nth(at);
+    let answer = answer.ok_or_else(|| Unread::Why(format!("curl {}: {}", output.ended, output.tail(2))))?;
+    answer.map_err(|error| Unread::Why(error.to_string()))
 }
 
 pub(super) fn judge_datastore(scene: &Scene<'_>, node: &NodeName) -> Judged {

@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::check::Layer;
+use super::driver::{self, Question};
 use super::{Answer, Check, Clock, Finding, PROOF_SCHEMA, Probe, Proof, Reading, Readings, Scene, Verdict};
-use super::{driver, plan_digest, raise};
+use super::{plan_digest, raise};
 use crate::command::{Argv, Output};
 use crate::event::{Event, Events, Step};
 use crate::lab::name::{NodeName, PerNode};
@@ -39,6 +40,8 @@ pub enum Pace {
 
 /// The longest that one round may take at one node.
 const ROUND_LIMIT: Duration = Duration::from_secs(20);
+/// What has to wait no longer than this is asked at the end of a round instead of in one of its own.
+const LATER: Duration = Duration::from_secs(7);
 /// Pauses between rounds in which nothing new was learned grow from the first to the second.
 const PAUSE: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
 
@@ -57,11 +60,11 @@ pub async fn prove(
     if pace == Pace::SessionsFirst && taking.tracks.iter().any(|track| track.check.layer() == Layer::Session) {
         taking.sessions_until = Some(taking.began + patience / 3);
     }
-    let mut raised = Raised { name: container::probe_name(&taking.nonce), askers, needed: false };
+    let mut raised = Raised { nonce: taking.nonce.clone(), askers, needed: false };
     let deadline = taking.began + patience;
     loop {
         let probes = taking.due();
-        raised.needed |= probes.iter().any(|probe| *probe == raise(&taking.nonce, &probe.node));
+        raised.needed |= probes.keys().any(|probe| *probe == raise(&taking.nonce, &probe.node));
         taking.round(probes).await;
         if taking.all_pass() {
             // Sessions that passed some rounds ago must still be up now that everything else holds.
@@ -85,22 +88,16 @@ pub async fn prove(
 
 /// The proof's containers, which must not outlive it.
 struct Raised<'a> {
-    name: String,
+    nonce: String,
     askers: &'a Askers,
     needed: bool,
 }
 
 impl Raised<'_> {
-    /// Containers go without being waited for: the node does it by itself once it is told.
-    fn farewell(&self) -> Argv {
-        const SCRIPT: &str = "setsid \"$@\" </dev/null >/dev/null 2>&1 &";
-        Argv::script(SCRIPT, container::del(&self.name).words())
-    }
-
     async fn remove(mut self) {
         if std::mem::take(&mut self.needed) {
-            let argv = self.farewell();
-            // One that cannot be told now ends by itself and is swept by the next proof.
+            let argv = container::farewell(&self.nonce);
+            // One that cannot be told now ends by itself and is swept after the next proof.
             futures::future::join_all(self.askers.values().map(|asker| asker.ask(&argv, Duration::from_secs(10))))
                 .await;
         }
@@ -114,7 +111,7 @@ impl Drop for Raised<'_> {
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             for asker in self.askers.values() {
-                let (asker, argv) = (Arc::clone(asker), self.farewell());
+                let (asker, argv) = (Arc::clone(asker), container::farewell(&self.nonce));
                 runtime.spawn(async move { asker.ask(&argv, Duration::from_secs(10)).await });
             }
         }
@@ -186,20 +183,49 @@ impl<'a> Taking<'a> {
         self.tracks.iter().all(|track| track.verdict.passed())
     }
 
-    /// What must be asked now for the checks that do not hold and whose time has come.
-    fn due(&self) -> BTreeSet<Probe> {
+    /// What must be asked now for the checks that do not hold and whose time has come, and how much later in the round.
+    fn due(&self) -> BTreeMap<Probe, Duration> {
         let (now, scene) = (Instant::now(), self.scene());
-        let due = self.pending().filter(|track| track.due <= now);
-        let probes = due.flat_map(|track| track.check.probes(&scene));
-        probes.filter(|probe| *probe != raise(&self.nonce, &probe.node) || scene.pod(&probe.node).is_err()).collect()
+        let mut probes: BTreeMap<Probe, Duration> = BTreeMap::new();
+        let (due, waiting): (Vec<&Track>, Vec<&Track>) = self.pending().partition(|track| track.due <= now);
+        probes.extend(due.iter().flat_map(|track| track.check.probes(&scene)).map(|probe| (probe, Duration::ZERO)));
+        if self.sessions_until.is_some() && self.rounds == 0 {
+            // Containers take their time; they come up while the daemons find each other.
+            let all = self.tracks.iter().flat_map(|track| track.check.probes(&scene));
+            probes.extend(all.filter(|probe| self.raises(probe)).map(|probe| (probe, Duration::ZERO)));
+        }
+        probes.retain(|probe, _| !self.raises(probe) || scene.pod(&probe.node).is_err());
+        let last =
+            !probes.is_empty() && self.sessions_until.is_none() && !probes.keys().any(|probe| self.raises(probe));
+        if last && waiting.iter().all(|track| track.due <= now + LATER) {
+            // Perhaps the last round: what only has to age is asked at its end, and sessions that hold are asked again.
+            let later = waiting.iter().flat_map(|track| {
+                let after = track.due.saturating_duration_since(now);
+                track.check.probes(&scene).into_iter().map(move |probe| (probe, after))
+            });
+            let sessions = self.sessions().flat_map(|track| track.check.probes(&scene));
+            for (probe, after) in later.chain(sessions.map(|probe| (probe, Duration::ZERO))) {
+                let known = probes.entry(probe).or_default();
+                *known = after.max(*known);
+            }
+        }
+        probes
+    }
+
+    fn raises(&self, probe: &Probe) -> bool {
+        *probe == raise(&self.nonce, &probe.node)
+    }
+
+    fn sessions(&self) -> impl Iterator<Item = &Track> {
+        self.tracks.iter().filter(|track| track.check.layer() == Layer::Session)
     }
 
     /// The probes of sessions that were not asked in the last round.
-    fn stale_sessions(&self) -> BTreeSet<Probe> {
+    fn stale_sessions(&self) -> BTreeMap<Probe, Duration> {
         let scene = self.scene();
-        let sessions = self.tracks.iter().filter(|track| track.check.layer() == Layer::Session);
-        let probes = sessions.flat_map(|track| track.check.probes(&scene));
-        probes.filter(|probe| self.asked.get(probe) != Some(&self.rounds)).collect()
+        let probes = self.sessions().flat_map(|track| track.check.probes(&scene));
+        let stale = probes.filter(|probe| self.asked.get(probe) != Some(&self.rounds));
+        stale.map(|probe| (probe, Duration::ZERO)).collect()
     }
 
     /// When to ask again; `None` if it has no use, since one check cannot come to hold and each had its chance.
@@ -227,8 +253,7 @@ impl<'a> Taking<'a> {
             Verdict::NotYet { again_in, .. } => again_in.is_some(),
             Verdict::Unknown { .. } => false,
         };
-        let mut sessions = self.tracks.iter().filter(|track| track.check.layer() == Layer::Session);
-        self.sessions_until.is_none_or(|until| now >= until) || sessions.all(settled)
+        self.sessions_until.is_none_or(|until| now >= until) || self.sessions().all(settled)
     }
 
     fn has_unread(&self, check: &Check) -> bool {
@@ -236,21 +261,22 @@ impl<'a> Taking<'a> {
     }
 
     /// Ask all nodes at once, then judge everything.
-    async fn round(&mut self, probes: BTreeSet<Probe>) {
+    async fn round(&mut self, probes: BTreeMap<Probe, Duration>) {
         self.rounds += 1;
-        let mut by_node: BTreeMap<NodeName, Vec<Probe>> = BTreeMap::new();
-        for probe in probes {
+        let mut by_node: BTreeMap<NodeName, Vec<Question>> = BTreeMap::new();
+        for (probe, after) in probes {
             self.asked.insert(probe.clone(), self.rounds);
-            by_node.entry(probe.node.clone()).or_default().push(probe);
+            by_node.entry(probe.node.clone()).or_default().push((probe, after));
         }
         let pod = container::probe_name(&self.nonce);
-        let asking = by_node.into_iter().map(|(node, probes)| {
+        let asking = by_node.into_iter().map(|(node, questions)| {
             let (asker, pod) = (&self.askers[&node], &pod);
             async move {
                 let sent = Timestamp::now();
-                let output = asker.ask(&driver::script(&probes, pod), ROUND_LIMIT).await;
+                let output = asker.ask(&driver::script(&questions, pod), ROUND_LIMIT).await;
                 let answered = Timestamp::now();
-                let report = output.and_then(|output| driver::parse(&probes, &output));
+                let report = output.and_then(|output| driver::parse(&questions, &output));
+                let probes: Vec<Probe> = questions.into_iter().map(|(probe, _)| probe).collect();
                 (node, probes, report, sent, answered)
             }
         });
@@ -291,7 +317,7 @@ impl<'a> Taking<'a> {
             if mark != track.verdict.mark() || track.rounds == 0 {
                 track.took = took;
             }
-            if !asked && self.sessions_until.is_some() {
+            if self.sessions_until.is_some() && track.check.layer() != Layer::Session {
                 continue;
             }
             if mark != track.verdict.mark() || (!verdict.passed() && verdict.text() != track.verdict.text()) {

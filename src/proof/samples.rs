@@ -114,8 +114,14 @@ impl Stage {
     }
 
     pub fn master_says(&mut self, body: &str) {
-        let probe = super::machine::datastore(&self.plan, &node(1));
-        self.say(probe, 0, body, "");
+        self.answers(1, [body, body]);
+    }
+
+    /// What a node got at the master's own address and at the service's.
+    pub fn answers(&mut self, index: usize, bodies: [&str; 2]) {
+        let probe = super::machine::datastore(&self.plan, &node(index));
+        let text: String = bodies.iter().map(|body| format!("{body}\ncurl: (0) \n")).collect();
+        self.say(probe, 0, &text, "");
     }
 
     pub fn clock(&mut self, index: usize, ahead_ms: i64, round_ms: i64) {
@@ -146,7 +152,6 @@ impl Stage {
             "header": {"cluster_id": "77", "member_id": "3735928559"},
             "responses": [{"response_range": {"kvs": kvs}}],
         });
-        let probe = super::machine::datastore(&self.plan, &name);
-        self.say(probe, 0, &body.to_string(), "");
+        self.answers(index, [&body.to_string(), MEMBER]);
     }
 }

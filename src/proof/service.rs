@@ -1,20 +1,15 @@
 //! Judges of the first service address, from container and node: the master's etcd answers there and no other.
 
-use super::machine::{datastore, read_datastore};
+use super::machine::{Unread, datastore, read_answer, read_datastore};
 use super::packet::{in_pod, pod};
-use super::{Judged, Place, Probe, Scene, Verdict};
+use super::{Judged, Probe, Scene, Verdict};
 use crate::command::Argv;
 use crate::lab::name::NodeName;
 use crate::lab::plan::Plan;
-use crate::node::etcd::{self, Answer};
+use crate::node::etcd;
 
 fn from_pod(plan: &Plan) -> Argv {
     etcd::ask_metrics_from_pod(&format!("http://{}/metrics", plan.network.api))
-}
-
-fn from_node(plan: &Plan, node: &NodeName) -> Probe {
-    let argv = etcd::ask_member(&format!("{}:443", plan.network.api));
-    Probe { node: node.clone(), place: Place::Node, argv }
 }
 
 pub(super) fn pod_probes(scene: &Scene<'_>, node: &NodeName) -> Vec<Probe> {
@@ -24,7 +19,7 @@ pub(super) fn pod_probes(scene: &Scene<'_>, node: &NodeName) -> Vec<Probe> {
 }
 
 pub(super) fn node_probes(plan: &Plan, node: &NodeName) -> Vec<Probe> {
-    vec![from_node(plan, node), datastore(plan, &plan.master)]
+    vec![datastore(plan, node), datastore(plan, &plan.master)]
 }
 
 pub(super) fn judge_pod(scene: &Scene<'_>, node: &NodeName) -> Judged {
@@ -46,13 +41,14 @@ pub(super) fn judge_pod(scene: &Scene<'_>, node: &NodeName) -> Judged {
 }
 
 pub(super) fn judge_node(scene: &Scene<'_>, node: &NodeName) -> Judged {
-    let output = scene.heard(&from_node(scene.plan, node))?;
     let api = scene.plan.network.api;
-    let fail = |why: String| Verdict::not_yet(format!("{api}:443 does not answer {node} itself: {why}"));
-    if !output.ok() {
-        return Err(fail(format!("curl {}: {}", output.ended, output.tail(2))));
-    }
-    let member = Answer::parse(&output.stdout).map_err(|error| fail(error.to_string()))?.member;
+    let member = match read_answer(scene, node, 1) {
+        Ok(answer) => answer.member,
+        Err(Unread::Unheard(verdict)) => return Err(verdict),
+        Err(Unread::Why(why)) => {
+            return Err(Verdict::not_yet(format!("{api}:443 does not answer {node} itself: {why}")));
+        }
+    };
     let master = read_datastore(scene, &scene.plan.master)?.member;
     if member != master {
         let (own, wanted) = (member.member, master.member);
@@ -88,12 +84,12 @@ mod tests {
         let check = Check::ServiceNode { node: node(2) };
         let mut stage = Stage::new(2);
         stage.master_says(MEMBER);
-        let probe = from_node(&stage.plan, &node(2));
-        stage.say(probe.clone(), 0, MEMBER, "");
+        stage.answers(2, [MEMBER, MEMBER]);
         assert!(stage.judge(&check).passed());
-        stage.say(probe.clone(), 0, &MEMBER.replace("3735928559", "1"), "");
+        stage.answers(2, [MEMBER, &MEMBER.replace("3735928559", "1")]);
         assert!(stage.judge(&check).text().contains("to etcd 1, the master's is deadbeef"));
-        stage.say(probe, 28, "", "curl: (28) Connection timed out after 4001 milliseconds");
+        let probe = datastore(&stage.plan, &node(2));
+        stage.say(probe, 28, &format!("{MEMBER}\ncurl: (0) \n\ncurl: (28) Connection timed out\n"), "");
         assert!(stage.judge(&check).text().contains("timed out"));
     }
 }

@@ -160,7 +160,7 @@ impl Drop for Lab {
     }
 }
 
-/// The product at work.
+/// The product at work; a test that fails ends it.
 pub struct Following<'a> {
     lab: &'a Lab,
     child: Child,
@@ -199,9 +199,8 @@ impl Following<'_> {
     }
 
     /// End it without asking.
-    pub fn kill(mut self) {
-        self.child.kill().expect("it is ours");
-        self.child.wait().expect("it was started");
+    pub fn kill(self) {
+        drop(self);
     }
 
     /// Press Ctrl-C.
@@ -222,5 +221,13 @@ impl Following<'_> {
             line.clear();
         }
         (self.child.wait().expect("it was started").code(), failure)
+    }
+}
+
+impl Drop for Following<'_> {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

@@ -140,11 +140,11 @@ fn every_problem_is_told_with_place_and_remedy() {
             "schema: 1\nabout: a\nimage: debian-12\ninstaller: primer\nnodes: {count: 2}\nartifacts: {a: b}\n".into(),
             &[],
         ),
-        ("times", with("stability: 5s", "stability: 30s").replace("up: 180s", "up: 180"), &[]),
+        ("times", with("stability: 5s", "stability: 30s").replace("up: 300s", "up: 300"), &[]),
         (
             "times, strange",
             with("stability: 5s", "stability: soon")
-                .replace("up: 180s", "up: 1.5s")
+                .replace("up: 300s", "up: 1.5s")
                 .replace("verify: 25s", "verify: 3d"),
             &[],
         ),

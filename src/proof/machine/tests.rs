@@ -76,15 +76,15 @@ fn the_address_is_on_the_lab_device_and_nowhere_else() {
 fn a_link_carries_small_and_full_packets() {
     let check = Check::Link { from: node(1), to: node(2) };
     let mut stage = Stage::new(2);
-    let [small, full] = pings(&stage.plan, &node(1), &node(2));
-    let yes = "1 packets transmitted, 1 received, 0% packet loss, time 0ms\n";
-    let no = "1 packets transmitted, 0 received, 100% packet loss, time 0ms\n";
-    stage.say(small.clone(), 0, yes, "");
-    stage.say(full.clone(), 0, yes, "");
-    assert!(stage.judge(&check).passed());
-    stage.say(full, 1, no, "ping: local error: message too long, mtu=1400");
+    let probe = ping(&stage.plan, &node(1), &node(2));
+    let head = |bytes| format!("PING 198.18.7.12 (198.18.7.12) from 198.18.7.11 lab0: 1({bytes}) bytes of data.\n");
+    let count = |answered| format!("1 packets transmitted, {answered} received, time 0ms\n");
+    stage.say(probe.clone(), 0, &[head(1500), count(1)].concat(), "");
+    assert_eq!(stage.judge(&check), Verdict::Pass { seen: "198.18.7.12 answers 1500 bytes".into() });
+    let narrow = [head(1500), count(0), head(84), count(1)].concat();
+    stage.say(probe.clone(), 0, &narrow, "ping: local error: message too long, mtu=1400");
     assert!(stage.judge(&check).text().contains("and not at 1500: ping: local error"));
-    stage.say(small, 2, "", "ping: connect: Network is unreachable");
+    stage.say(probe, 2, "", "ping: connect: Network is unreachable");
     assert!(stage.judge(&check).text().contains("Network is unreachable"));
 }
 
@@ -99,10 +99,12 @@ fn the_datastore_holds_address_and_block() {
     stage.datastore(2, "198.18.7.12", false);
     assert!(stage.judge(&check).text().contains("no claim of 10.244.0.64/26"));
     let probe = datastore(&stage.plan, &node(2));
-    stage.say(probe.clone(), 0, MEMBER, "");
+    stage.answers(2, [MEMBER, MEMBER]);
     assert!(stage.judge(&check).text().contains("no object of calico-02"));
-    stage.say(probe.clone(), 58, "", "curl: (58) unable to set private key file");
+    stage.say(probe.clone(), 58, "\ncurl: (58) unable to set private key file\n", "");
     assert!(stage.judge(&check).text().contains("private key"));
-    stage.say(probe, 0, "404 page not found", "");
+    stage.say(probe, 127, "", "curl: not found");
+    assert!(stage.judge(&check).text().contains("curl: not found"));
+    stage.answers(2, ["404 page not found", MEMBER]);
     assert!(matches!(stage.judge(&check), Verdict::NotYet { .. }));
 }
