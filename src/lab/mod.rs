@@ -13,6 +13,8 @@
 
 pub mod addressing;
 pub mod builtin;
+#[cfg(test)]
+pub(crate) mod example;
 pub mod file;
 pub mod images;
 pub mod lock_file;
