@@ -17,6 +17,13 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     sync_folder(path)
 }
 
+/// Give `part`, which lies in the same file system and is written to its end, the name `path` for good.
+pub fn settle(part: &Path, path: &Path) -> io::Result<()> {
+    File::open(part)?.sync_all()?;
+    std::fs::rename(part, path)?;
+    sync_folder(path)
+}
+
 /// Make a folder, and those above it, for its owner alone; fine if it is there.
 pub fn private_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
@@ -24,7 +31,8 @@ pub fn private_folder(path: &Path) -> io::Result<()> {
 
 /// Make a renamed or new entry of the folder of `path` survive a power cut.
 pub fn sync_folder(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
 }
 
 /// A name in the same folder that no other process or thread uses.
@@ -37,6 +45,11 @@ fn beside(path: &Path) -> PathBuf {
 }
 
 fn fill(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    // One left by a killed run of the same number would keep its own mode.
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()

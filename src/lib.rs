@@ -8,6 +8,7 @@ pub mod command;
 pub mod durable;
 pub mod event;
 pub mod failure;
+pub mod guest;
 pub mod install;
 pub mod lab;
 pub mod machine;

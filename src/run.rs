@@ -92,7 +92,7 @@ async fn told(cli: &Cli, providers: &Providers, events: Events) -> Result<Exit, 
         offline: cli.global.offline,
         interrupt,
     };
-    story(&cx, &cli.verb, !cli.global.json).await
+    Box::pin(story(&cx, &cli.verb, !cli.global.json)).await
 }
 
 /// Where a user's own locks are kept.
@@ -200,7 +200,7 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
         }
         Verb::Start { which, boot_timeout, form } => {
             let cluster = cx.which(which.name.as_deref())?;
-            let proof = power::start(cx, &cluster, Duration::from_secs(*boot_timeout)).await?;
+            let proof = Box::pin(power::start(cx, &cluster, Duration::from_secs(*boot_timeout))).await?;
             show_proof(&proof, form.output, quiet, false);
             Ok(Exit::Done)
         }

@@ -19,8 +19,9 @@ link set {{ net.lab_device }} mtu {{ net.mtu }} up
 addr replace 10.0.2.15/24 dev {{ net.nat_device }}
 route replace default via 10.0.2.2 dev {{ net.nat_device }}
 addr replace {{ node.address }}/{{ node.prefix_len }} dev {{ net.lab_device }}
-route replace {{ net.services }} dev {{ net.lab_device }} src {{ node.address }}"
-  # The last line: the node's own packets to a service would else leave with the NAT card's address, and the answer
-  # would never come back.
+route replace {{ net.services }} dev {{ net.lab_device }} src {{ node.address }}
+route replace unreachable {{ net.pods }} metric 65535"
+  # Services: the node's own packets to one would else leave with the NAT card's address, and no answer would come
+  # back. Pods: what BGP gives no route to must not wander out of the NAT card into the host's own networks.
 } >/run/network.batch
 exec ip -batch /run/network.batch

@@ -1,4 +1,4 @@
-//! Files that other runs may read: hashed in blocks, locked by entry, written whole or not at all.
+//! Files that other runs may read: hashed in blocks, locked by entry, never written again.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -119,24 +119,6 @@ pub(super) fn free_bytes(path: &Path) -> u64 {
         .map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// Write a file whole or not at all.
-pub(crate) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
-    let part = path.with_extension(format!("{}.part", std::process::id()));
-    let written = File::create(&part).and_then(|mut file| file.write_all(content)).and_then(|()| settle(&part, path));
-    if written.is_err() {
-        // The first failure is the one to tell.
-        let _ = std::fs::remove_file(&part);
-    }
-    written
-}
-
-/// Sync `part`, give it its name, and sync the folder that now lists it.
-pub(super) fn settle(part: &Path, path: &Path) -> io::Result<()> {
-    File::open(part)?.sync_all()?;
-    std::fs::rename(part, path)?;
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
-}
-
 /// Take away write permission: nothing may change a file that was hashed.
 pub(super) fn read_only(path: &Path) -> io::Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o444))
@@ -211,16 +193,6 @@ mod tests {
         assert_eq!(whole, make("holes", 3 * BLOCK + 5, true));
         assert_ne!(whole, make("moved", 2 * BLOCK + 5, true));
         assert_eq!(whole.1, 5 * BLOCK as u64 + 17);
-    }
-
-    #[test]
-    fn a_file_is_written_whole_and_leaves_no_part() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("a.json");
-        write_whole(&path, b"one").expect("written");
-        write_whole(&path, b"two").expect("written again");
-        assert_eq!(std::fs::read(&path).expect("there"), b"two");
-        assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), 1);
     }
 
     #[tokio::test]

@@ -12,4 +12,3 @@ pub mod payload;
 pub mod store;
 
 pub use error::FetchError;
-pub(crate) use files::write_whole;

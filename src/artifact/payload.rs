@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::FetchError;
 use super::error::CANNOT_SERIALISE;
-use super::files::{self, blocking, failed, settle, sha256_of, write_whole};
+use super::files::{self, blocking, failed, sha256_of};
 use super::store::{Cache, Derived, Verified};
 use crate::command::{Argv, CommandError, Output};
+use crate::durable;
 use crate::event::{Events, Step};
 use crate::lab::file::On;
 use crate::lab::pin::{Digest, Source};
@@ -152,8 +153,8 @@ fn make(path: &Path, parts: &[Part]) -> Result<((Digest, u64), Vec<PayloadFile>)
         let sums = files::sha256(&part)?;
         let files: Vec<PayloadFile> = members.into_iter().map(|(file, _)| file).collect();
         let manifest = Manifest { tar: sums.0, files };
-        settle(&part, path)?;
-        write_whole(&manifest_of(path), &serde_json::to_vec_pretty(&manifest).expect(CANNOT_SERIALISE))?;
+        durable::settle(&part, path)?;
+        durable::write(&manifest_of(path), &serde_json::to_vec_pretty(&manifest).expect(CANNOT_SERIALISE), 0o644)?;
         Ok((sums, manifest.files))
     });
     if written.is_err() {

@@ -7,8 +7,9 @@ use futures::future::try_join_all;
 
 use super::FetchError;
 use super::apt::Archive;
-use super::files::{self, EntryLock, blocking, failed, settle};
+use super::files::{self, EntryLock, blocking, failed};
 use super::http::{self, Manner};
+use crate::durable;
 use crate::event::{Event, Events, Step};
 use crate::lab::name::LabName;
 use crate::lab::pin::{Digest, Pin, Source};
@@ -300,7 +301,7 @@ impl Store {
         }
         let path = self.cache.file(&pin.digest);
         let (from, to) = (part.to_owned(), path.clone());
-        let settled = blocking(move || files::read_only(&from).and_then(|()| settle(&from, &to))).await;
+        let settled = blocking(move || files::read_only(&from).and_then(|()| durable::settle(&from, &to))).await;
         settled.map_err(failed(&format!("keeping {}", path.display()), &path, bytes))?;
         events.subject_done(Step::Fetch, label(pin), format!("{} KiB, digest as pinned", bytes.div_ceil(1024)));
         Ok(Verified { pin: pin.clone(), path, bytes })

@@ -1,10 +1,10 @@
 //! A small plan and state for tests.
 
 use super::state::{ClusterState, Wish};
+use crate::guest::Kind;
 use crate::lab::file::{Bgp, Installer, Lab, Network, Nodes, Timers};
 use crate::lab::pin::Lock;
 use crate::lab::plan::{LabNet, Plan, ProofPlan, plan};
-use crate::machine::Kind;
 
 /// A plan for three nodes on 198.18.7.0/24.
 pub(crate) fn plan_of(cluster: &str) -> Plan {

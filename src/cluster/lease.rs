@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 use self::folder::Guard;
 use super::routes::{Route, Routes};
 use super::{random, random_below};
+use crate::guest::Leased;
 use crate::lab::addressing::{LAB_POOL, overlap};
 use crate::lab::name::{ClusterName, NodeName, PerNode};
 use crate::lab::plan::LabNet;
-use crate::machine::Leased;
 use crate::wait::WaitError;
 
 /// Length of a lab network taken from the pool.

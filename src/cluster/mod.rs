@@ -9,6 +9,7 @@ pub mod state;
 use std::path::PathBuf;
 
 use crate::lab::name::ClusterName;
+use crate::lab::pin::hex;
 use lock::Holder;
 
 /// Why a cluster's state could not be found, locked, read, written or removed.
@@ -101,15 +102,6 @@ fn random_hex<const BYTES: usize>() -> String {
     let mut bytes = [0; BYTES];
     getrandom::fill(&mut bytes).expect("the kernel's random source does not fail for a few bytes");
     hex(&bytes)
-}
-
-/// Lower-case hex.
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }
 
 /// 32 random bits.

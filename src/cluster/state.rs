@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::StateError;
 use crate::durable;
+use crate::guest::{Kind, Leased, Machine};
 use crate::lab::name::{ClusterName, LabName, NodeName};
 use crate::lab::pin::Digest;
 use crate::lab::plan::Plan;
-use crate::machine::{Kind, Leased, Machine};
 
 /// Version of `state.json`.
 pub const SCHEMA: u32 = 1;

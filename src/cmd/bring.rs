@@ -1,5 +1,6 @@
 //! From a locked, leased cluster to its proof: what `up` and `start` share.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,7 +60,7 @@ pub async fn machines(site: &Site<'_>, locked: &mut Locked) -> Result<PerNode<Re
     let (cx, plan) = (site.cx, site.plan);
     let place = cx.place(&plan.cluster)?;
     let (bytes, own) = cx.step(Step::Fetch, fetch(site, locked)).await?;
-    let seeds = cx.step(Step::Render, render(site, locked, &bytes, &own)).await?;
+    let seeds = cx.step(Step::Render, ready(render(site, locked, &bytes, &own))).await?;
     let machines = cx.step(Step::Boot, boot(site, locked, &place, &bytes.image, &seeds)).await?;
     own.keys.write_client_files(&machines.map(|_, machine| machine.target.clone())).map_err(|error| {
         Failure::new(Exit::Unexpected, "ssh.config", "write the cluster's ssh_config").because(&error)
@@ -179,12 +180,7 @@ async fn programs(site: &Site<'_>) -> Result<Payload, FetchError> {
     Ok(payload)
 }
 
-async fn render(
-    site: &Site<'_>,
-    locked: &Locked,
-    bytes: &Bytes,
-    own: &Own,
-) -> Result<(PerNode<Seed>, String), Failure> {
+fn render(site: &Site<'_>, locked: &Locked, bytes: &Bytes, own: &Own) -> Result<(PerNode<Seed>, String), Failure> {
     let plan = site.plan;
     let secrets = Secrets {
         authorized_key: own.keys.authorized_key().into(),
@@ -359,7 +355,7 @@ pub fn askers(remotes: &PerNode<Remote>) -> Askers {
 }
 
 /// The same where some could not be connected to: those answer nothing, with the reason.
-pub fn askers_or_why(remotes: PerNode<Result<Remote, SshError>>) -> Askers {
+pub fn askers_or_why(remotes: &PerNode<Result<Remote, SshError>>) -> Askers {
     remotes.map(|_, remote| match remote {
         Ok(remote) => Arc::new(Over(remote.clone())) as Arc<dyn Ask>,
         Err(error) => Arc::new(Silent(told_whole(error))) as Arc<dyn Ask>,

@@ -91,17 +91,14 @@ impl Cx<'_> {
         let known: Vec<ClusterName> = self.known()?;
         let none = |why: String| Failure::new(Exit::NoSuch, "cluster.none", "find the cluster").because_text(why);
         match (name, known.as_slice()) {
-            (Some(name), _) => match known.iter().find(|one| one.as_str() == name) {
-                Some(found) => Ok(found.clone()),
-                None => {
-                    let words: Vec<&str> = known.iter().map(ClusterName::as_str).collect();
-                    let failure = none(format!("there is no cluster `{name}`{}", listed(&words)));
-                    Err(match nearest(name, &words) {
-                        Some(near) => failure.hint(format!("did you mean `{near}`?")),
-                        None => failure.hint("calicolab ls"),
-                    })
+            (Some(name), _) => known.iter().find(|one| one.as_str() == name).cloned().ok_or_else(|| {
+                let words: Vec<&str> = known.iter().map(ClusterName::as_str).collect();
+                let failure = none(format!("there is no cluster `{name}`{}", listed(&words)));
+                match nearest(name, &words) {
+                    Some(near) => failure.hint(format!("did you mean `{near}`?")),
+                    None => failure.hint("calicolab ls"),
                 }
-            },
+            }),
             (None, [only]) => Ok(only.clone()),
             (None, []) => Err(none("there is no cluster".into()).hint("calicolab up")),
             (None, several) => {
@@ -155,7 +152,7 @@ impl Interrupt {
             loop {
                 tokio::select! { _ = interrupt.recv() => (), _ = terminate.recv() => () }
                 if *tell.borrow() {
-                    std::process::exit(Exit::Interrupted.code().into());
+                    std::process::exit(Exit::Interrupted.code());
                 }
                 let _ = tell.send(true);
             }

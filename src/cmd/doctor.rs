@@ -82,7 +82,7 @@ pub fn text(report: &Report) -> String {
     if !report.proxies.is_empty() {
         rows.push(vec!["ok".into(), format!("proxies are set by {}", report.proxies.join(", ")), String::new()]);
     }
-    columns(&["", "FOUND", "REMEDY"], rows.into_iter())
+    columns(&["", "FOUND", "REMEDY"], rows)
 }
 
 fn mark(lack: &Lack) -> &'static str {

@@ -81,7 +81,7 @@ pub fn write(path: &Path, lock: &Lock) -> Result<(), WriteError> {
     let failed = |source| WriteError { path: path.into(), source };
     let folder = path.parent().unwrap_or(path);
     std::fs::create_dir_all(folder).map_err(failed)?;
-    crate::artifact::write_whole(path, text(lock).as_bytes()).map_err(failed)
+    crate::durable::write(path, text(lock).as_bytes(), 0o644).map_err(failed)
 }
 
 /// A lock as the text of its file.

@@ -52,7 +52,7 @@ pub async fn up(cx: &Cx<'_>, want: &Want) -> Result<Proof, Failure> {
     cx.events.tell(Event::Begin { verb: "up".into(), cluster: want.cluster.to_string(), steps });
 
     let planned = cx.step(Step::Plan, planned(cx, want)).await?;
-    let mut locked = begin(cx, want, &planned).await?;
+    let mut locked = begin(cx, want, &planned)?;
     let raised = raise(cx, want, &planned, &mut locked).await;
     let failure = match raised {
         Ok(proof) => return Ok(proof),
@@ -183,7 +183,7 @@ async fn finish_a_broken_down(cx: &Cx<'_>, cluster: &ClusterName) -> Result<(), 
 }
 
 /// Intent before effect: from here `down` knows what to look for.
-async fn begin(cx: &Cx<'_>, want: &Want, planned: &Planned<'_>) -> Result<Locked, Failure> {
+fn begin(cx: &Cx<'_>, want: &Want, planned: &Planned<'_>) -> Result<Locked, Failure> {
     let cluster = &want.cluster;
     let state = ClusterState::begun(&planned.plan, planned.provider.kind(), want.wish.clone(), None);
     let locked = match cx.home.create(state) {
@@ -219,7 +219,7 @@ async fn raise(cx: &Cx<'_>, want: &Want, planned: &Planned<'_>, locked: &mut Loc
     if matches!(locked.state().phase, Phase::Ready { .. }) && plan.nodes.names().all(running) {
         cx.events.note(format!("`{}` is up already; it is proven again", plan.cluster));
         let remotes = verify::connect(cx, &plan.cluster, plan, locked.state()).await?;
-        return prove(cx, plan, &bring::askers_or_why(remotes), locked).await;
+        return prove(cx, plan, &bring::askers_or_why(&remotes), locked).await;
     }
     let leased = lease(cx, plan, locked, running).await?;
     record(locked, |state| {

@@ -42,7 +42,7 @@ pub async fn verify(cx: &Cx<'_>, cluster: &ClusterName, want: &Want) -> Result<P
     let taking = async {
         let remotes = connect(cx, cluster, &plan, &state).await?;
         let patience = want.patience.unwrap_or(Duration::from_secs(plan.proof.verify_s));
-        let proof = prove(&plan, &checks, &bring::askers_or_why(remotes), Pace::AtOnce, patience, &cx.events).await;
+        let proof = prove(&plan, &checks, &bring::askers_or_why(&remotes), Pace::AtOnce, patience, &cx.events).await;
         let last = keep(&cx.home.folder(cluster), &proof)?;
         // Who holds the cluster writes its state; a look from beside is kept as a proof file only.
         if let Ok(mut locked) = cx.home.lock(cluster)

@@ -9,10 +9,10 @@ use super::InstallError;
 use super::pki::Pki;
 use crate::artifact::payload::Payload;
 use crate::command::{Argv, Ended};
+use crate::guest::Machine;
 use crate::lab::file::On;
 use crate::lab::name::NodeName;
 use crate::lab::plan::Plan;
-use crate::machine::Machine;
 use crate::ssh::{Content, Input, Remote, Upload};
 
 /// Everything the installer brings; the same for all nodes, each takes what is its own.

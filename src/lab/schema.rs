@@ -182,7 +182,7 @@ enum OnWord {
 struct ProofFile {
     /// Age a session must have before it counts, as `5s`.
     stability: Option<String>,
-    /// Patience of `up` and `start`, as `180s`.
+    /// Patience of `up` and `start`, as `300s`.
     up: Option<String>,
     /// Patience of `verify`, as `25s`.
     verify: Option<String>,

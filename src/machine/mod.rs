@@ -1,13 +1,12 @@
 //! Machine providers: six verbs, and nothing of SSH, downloads, Kubernetes or BGP.
 
 mod choose;
-mod files;
 pub mod qemu;
 pub mod seed;
 
+pub use crate::guest::{Kind, Leased, Machine, Target};
 pub use choose::{Choice, ChooseError, choose};
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -39,15 +38,6 @@ impl Place {
     pub fn vm(&self, node: &NodeName) -> PathBuf {
         self.folder.join("vm").join(node.as_str())
     }
-}
-
-/// What the host leased to the cluster before anything was made: ports of 127.0.0.1 and the lab network's wire.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Leased {
-    /// For each node the port of 127.0.0.1 that leads to its SSH.
-    pub ssh_ports: PerNode<u16>,
-    /// Multicast group and port on loopback that are the lab network's wire.
-    pub wire: SocketAddr,
 }
 
 /// The bytes of an OS image on this host, verified or built in this run.
@@ -98,30 +88,6 @@ pub struct Seed {
     pub payload: Option<PathBuf>,
 }
 
-/// A machine that exists.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Machine {
-    /// How the provider calls it, for people (`pid 4711`).
-    pub handle: String,
-    /// How it is reached.
-    pub target: Target,
-    /// The file its console is written to, where there is one.
-    pub console: Option<PathBuf>,
-    /// Whether the payload of its seed is attached as a disk.
-    pub payload_attached: bool,
-}
-
-/// How a machine is reached. There is no connection without a known key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Target {
-    /// Where its sshd answers.
-    pub addr: SocketAddr,
-    /// The user to log in as.
-    pub user: String,
-    /// The host key it must present, in OpenSSH's public form.
-    pub host_key: String,
-}
-
 /// Whether a machine runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -130,25 +96,6 @@ pub enum Power {
     Running,
     /// It exists and does not run.
     Off,
-}
-
-/// Which provider.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// QEMU, rootless, no daemon.
-    Qemu,
-    /// systemd-nspawn containers: made for the tests, no part of the product.
-    Nspawn,
-}
-
-impl std::fmt::Display for Kind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
-            Self::Qemu => "qemu",
-            Self::Nspawn => "nspawn",
-        })
-    }
 }
 
 /// Something the host is missing.
@@ -171,15 +118,6 @@ pub struct Estimate {
     pub seconds: u64,
     /// What that is reckoned from, in one line.
     pub why: String,
-}
-
-/// What is on the host after a provider failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Left {
-    /// Nothing of ours.
-    Nothing,
-    /// These machines or files.
-    These(Vec<String>),
 }
 
 /// Why machines could not be made, found, started, stopped or removed.

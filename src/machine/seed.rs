@@ -6,7 +6,7 @@ use std::path::Path;
 use fatfs::{Date, DateTime, FileSystem, FormatVolumeOptions, FsOptions, Time, TimeProvider, format_volume};
 
 use super::Seed;
-use super::files::write_whole;
+use crate::durable;
 
 /// The label by which cloud-init knows a NoCloud disk.
 const LABEL: [u8; 11] = *b"CIDATA     ";
@@ -19,7 +19,7 @@ const MIB: usize = 1 << 20;
 impl Seed {
     /// Write the disk to `path`, mode 0600: the user-data holds the machine's private host key.
     pub fn write_disk(&self, path: &Path) -> io::Result<()> {
-        write_whole(path, &self.disk()?)
+        durable::write(path, &self.disk()?, 0o600)
     }
 
     /// The disk: an unpartitioned FAT volume `CIDATA` with `meta-data` and `user-data`. The same seed gives the same bytes.

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::keys::{ClusterKeys, KeyError, write_whole};
+use crate::guest::Target;
 use crate::lab::name::{NodeName, PerNode};
-use crate::machine::Target;
 
 /// The client config in a cluster's `ssh` folder: `ssh -F` this file NODE.
 pub fn config_file(folder: &Path) -> PathBuf {

@@ -1,13 +1,14 @@
 //! The user key of a cluster and the host keys of its nodes, made before any machine is.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, LineEnding, PrivateKey};
 
+use crate::durable;
 use crate::lab::name::{NodeName, PerNode};
 
 /// Why keys could not be made, read or written.
@@ -81,7 +82,7 @@ impl ClusterKeys {
     pub fn ensure<T>(folder: &Path, nodes: &PerNode<T>) -> Result<Self, KeyError> {
         let failed = |what| move |source| KeyError::Io { what, path: folder.to_path_buf(), source };
         let folder = std::path::absolute(folder).map_err(failed("found"))?;
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed("made"))?;
+        durable::private_folder(&folder).map_err(failed("made"))?;
         std::fs::set_permissions(&folder, Permissions::from_mode(0o700)).map_err(failed("closed to others"))?;
         let (_, authorized) = pair(&folder.join("key"), "the cluster's user")?;
         write_whole(&folder.join("key.pub"), format!("{authorized}\n").as_bytes(), 0o644)?;
@@ -113,7 +114,7 @@ impl ClusterKeys {
     }
 
     /// The public host key of a node of this cluster (`ssh-ed25519 AAAA… comment`), as a
-    /// [`Target`](crate::machine::Target) carries it.
+    /// [`Target`](crate::guest::Target) carries it.
     pub fn host_public(&self, node: &NodeName) -> &str {
         &self.hosts[node].public
     }
@@ -141,28 +142,16 @@ fn pair(path: &Path, whom: &str) -> Result<(String, String), KeyError> {
     Ok((private, public))
 }
 
-/// Write a file so that it appears whole or not at all, with `mode` from its first byte on. A file that already says
-/// the same is left alone.
+/// Write a file whole; one that already says the same is left alone.
 pub(super) fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<(), KeyError> {
     if std::fs::read(path).is_ok_and(|there| there == bytes) {
         return Ok(());
     }
-    let mut name = path.as_os_str().to_os_string();
-    name.push(".new");
-    let new = PathBuf::from(name);
-    let written = || {
-        // One left by a run that was killed would keep its own mode.
-        match std::fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&new, path)?;
-        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
-    };
-    written().map_err(|source| KeyError::Io { what: "written", path: path.to_path_buf(), source })
+    durable::write(path, bytes, mode).map_err(|source| KeyError::Io {
+        what: "written",
+        path: path.to_path_buf(),
+        source,
+    })
 }
 
 #[cfg(test)]
@@ -200,15 +189,5 @@ mod tests {
         std::fs::write(&path, &whole[..whole.len() / 2]).expect("written");
         let error = ClusterKeys::ensure(home.path(), &nodes()).expect_err("half a key");
         assert!(matches!(error, KeyError::Damaged { path: at, .. } if at == path));
-    }
-
-    #[test]
-    fn a_leftover_of_a_killed_run_does_no_harm() {
-        let home = tempfile::tempdir().expect("a folder");
-        let left = home.path().join("key.new");
-        std::fs::write(&left, "half a").expect("written");
-        let keys = ClusterKeys::ensure(home.path(), &nodes()).expect("made");
-        assert_eq!(mode(&keys.key_file()), 0o600);
-        assert!(!left.exists());
     }
 }

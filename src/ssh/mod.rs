@@ -18,8 +18,8 @@ pub use remote::Remote;
 pub(crate) mod tests {
     //! Nodes for the tests of this folder.
 
+    use crate::guest::Target;
     use crate::lab::name::PerNode;
-    use crate::machine::Target;
 
     /// Three nodes.
     pub(crate) fn nodes() -> PerNode<u16> {

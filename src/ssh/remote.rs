@@ -16,8 +16,8 @@ use super::error::SshError;
 use super::exec::{Input, Job};
 use super::session::{self, Peer};
 use crate::command::{Argv, Output};
+use crate::guest::Target;
 use crate::lab::name::NodeName;
-use crate::machine::Target;
 
 /// A node one is logged in to. Cheap to clone; the connection ends with the last clone.
 ///

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use calicolab::cmd::verify::{Outcome, choose, earliest, outcome};
+use calicolab::cmd::verify::show::{Outcome, choose, earliest, outcome};
 use calicolab::event::{Event, Events};
 use calicolab::proof::expect::expect;
 use calicolab::proof::round::{Pace, prove};

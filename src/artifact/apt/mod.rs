@@ -14,9 +14,10 @@ pub use sources::{Part, Place, of_host};
 
 use super::FetchError;
 use super::error::Gone;
-use super::files::{self, EntryLock, failed, write_whole};
+use super::files::{self, EntryLock, failed};
 use super::store::Cache;
 use crate::command::{Argv, Output, run};
+use crate::durable;
 use crate::event::{Events, Step};
 use crate::lab::name::LabName;
 use crate::lab::pin::{Arch, Pin, Source};
@@ -127,9 +128,9 @@ impl Lists {
         for folder in ["lists/partial", "archives/partial", "sources.d", "state"] {
             std::fs::create_dir_all(root.join(folder)).map_err(&making)?;
         }
-        write_whole(&root.join("sources.d/debian.sources"), sources.as_bytes()).map_err(&making)?;
-        write_whole(&root.join("status"), b"").map_err(&making)?;
-        write_whole(&root.join("apt.conf"), configuration(&root).as_bytes()).map_err(&making)?;
+        durable::write(&root.join("sources.d/debian.sources"), sources.as_bytes(), 0o644).map_err(&making)?;
+        durable::write(&root.join("status"), b"", 0o644).map_err(&making)?;
+        durable::write(&root.join("apt.conf"), configuration(&root).as_bytes(), 0o644).map_err(&making)?;
         Ok(Self { root, _lock: lock })
     }
 
@@ -161,7 +162,7 @@ impl Lists {
         output
             .success(&argv)
             .map_err(|source| FetchError::Command { doing: "refreshing the list of Debian packages".into(), source })?;
-        write_whole(&self.stamp(), b"").map_err(failed("noting the list's age", &self.root, 0))
+        durable::write(&self.stamp(), b"", 0o644).map_err(failed("noting the list's age", &self.root, 0))
     }
 
     async fn records(&self, packages: &[String]) -> Result<Vec<Record>, FetchError> {

@@ -17,8 +17,9 @@ pub use recipe::{Recipe, RecipeFile};
 use super::FetchError;
 use super::apt::Archive;
 use super::error::CANNOT_SERIALISE;
-use super::files::{self, blocking, failed, write_whole};
+use super::files::{self, blocking, failed};
 use super::store::{Cache, Derived, Reach};
+use crate::durable;
 use crate::event::{Events, Step};
 use crate::lab::pin::Digest;
 
@@ -134,7 +135,7 @@ async fn keep(part: &Path, folder: &Path, recipe: Digest) -> Result<(), FetchErr
             files::read_only(&path)?;
             list.files.insert(name.into(), sums(&path)?.0);
         }
-        write_whole(&from.join(LIST), &serde_json::to_vec_pretty(&list).expect(CANNOT_SERIALISE))?;
+        durable::write(&from.join(LIST), &serde_json::to_vec_pretty(&list).expect(CANNOT_SERIALISE), 0o644)?;
         std::fs::rename(&from, &to)?;
         std::fs::File::open(to.parent().unwrap_or(&to))?.sync_all()
     });

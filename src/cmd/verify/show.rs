@@ -123,7 +123,12 @@ pub fn table(proof: &Proof) -> String {
 
 /// The same without the kinds that pass.
 pub fn failures(proof: &Proof) -> String {
-    table(proof).lines().filter(|line| !line.starts_with("pass")).map(|line| format!("{line}\n")).collect()
+    table(proof)
+        .lines()
+        .filter(|line| !line.starts_with("pass"))
+        .map(|line| format!("{line}\n"))
+        .collect::<Vec<_>>()
+        .concat()
 }
 
 /// Findings under their kinds, in the order of the chain.

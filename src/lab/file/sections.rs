@@ -29,7 +29,7 @@ pub(in crate::lab) mod default {
     pub const MTU: u16 = 1500;
     pub const AS: u32 = 64512;
     pub const STABILITY_S: u64 = 5;
-    pub const UP_S: u64 = 180;
+    pub const UP_S: u64 = 300;
     pub const VERIFY_S: u64 = 25;
 }
 

@@ -79,7 +79,7 @@ fn every_problem_is_told_with_place_and_remedy() {
         primer.replace(from, to)
     };
     let nodes = "nodes: {count: 3, prefix: calico-, cpus: 1, memory: 512MiB, disk: 4GiB}";
-    let bird = "files: [usr/sbin/bird, usr/sbin/birdc, usr/sbin/birdcl]";
+    let bird = "files: [usr/sbin/bird, usr/sbin/birdc]";
     let cases: &[(&str, String, &[&str])] = &[
         ("no yaml", "a: [\n".into(), &[]),
         ("empty", String::new(), &[]),
@@ -138,11 +138,11 @@ fn every_problem_is_told_with_place_and_remedy() {
             "schema: 1\nabout: a\nimage: debian-12\ninstaller: primer\nnodes: {count: 2}\nartifacts: {a: b}\n".into(),
             &[],
         ),
-        ("times", with("stability: 5s", "stability: 30s").replace("up: 180s", "up: 180"), &[]),
+        ("times", with("stability: 5s", "stability: 30s").replace("up: 300s", "up: 300"), &[]),
         (
             "times, strange",
             with("stability: 5s", "stability: soon")
-                .replace("up: 180s", "up: 1.5s")
+                .replace("up: 300s", "up: 1.5s")
                 .replace("verify: 25s", "verify: 3d"),
             &[],
         ),

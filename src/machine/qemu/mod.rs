@@ -179,7 +179,7 @@ fn machine(pid: u32, ssh_port: u16, image: &Image, seed: &Seed, files: &Files) -
 }
 
 fn files_ready(place: &Place) -> Result<(), ProviderError> {
-    super::files::make_folder(&place.sockets).map_err(failed("making", &place.sockets))
+    crate::durable::private_folder(&place.sockets).map_err(failed("making", &place.sockets))
 }
 
 fn scan(place: &Place) -> Result<Vec<(NodeName, process::Identity)>, ProviderError> {

@@ -14,8 +14,8 @@ use super::args::{QEMU, Spec, text};
 use super::process::Identity;
 use super::qmp::Qmp;
 use crate::command::{self, Argv, Ended};
+use crate::durable;
 use crate::lab::name::NodeName;
-use crate::machine::files::{make_folder, write_whole};
 use crate::machine::{Image, Place, ProviderError, Seed, boot_mark};
 use crate::wait::{Asked, Patience, WaitError, until};
 
@@ -86,7 +86,7 @@ impl Record {
 
     fn write(&self, files: &Files) -> Result<(), ProviderError> {
         let text = serde_json::to_vec_pretty(self).map_err(io::Error::from);
-        text.and_then(|text| write_whole(&files.record, &text)).map_err(failed("writing", &files.record))
+        text.and_then(|text| durable::write(&files.record, &text, 0o600)).map_err(failed("writing", &files.record))
     }
 }
 
@@ -115,7 +115,7 @@ impl Started {
 
 /// Lay the node's folder and disks, where they are not there yet.
 pub async fn lay(files: &Files, seed: &Seed, image: &Image, disk_mib: u64) -> Result<(), ProviderError> {
-    make_folder(&files.folder).map_err(failed("making", &files.folder))?;
+    durable::private_folder(&files.folder).map_err(failed("making", &files.folder))?;
     let (ours, path) = (seed.clone(), files.seed.clone());
     let written = tokio::task::spawn_blocking(move || ours.write_disk(&path));
     if !files.overlay.exists() {
@@ -168,7 +168,7 @@ async fn said(argv: &Argv, limit: Duration, doing: impl Fn() -> String) -> Resul
 pub fn start(spec: &Spec<'_>) -> Result<Started, ProviderError> {
     let files = spec.files;
     let argv = spec.argv().map_err(failed("writing the arguments for", &files.folder))?;
-    write_whole(&files.argv, format!("{argv}\n").as_bytes()).map_err(failed("writing", &files.argv))?;
+    durable::write(&files.argv, format!("{argv}\n").as_bytes(), 0o600).map_err(failed("writing", &files.argv))?;
     let record = Record { schema: 1, name: spec.name.into(), since: jiff::Timestamp::now(), process: None };
     record.write(files)?;
     let mut console = open(&files.console, true)?;

@@ -1,0 +1,58 @@
+//! A proven cluster damaged in one way after the other: the proof names what is broken, and nothing before it.
+
+use serde_json::Value;
+
+use crate::lab::{Lab, Test};
+
+/// The tests.
+pub const ALL: &[Test] = &[("one_after_the_other", one_after_the_other)];
+
+/// The checks that do not pass.
+fn failing(proof: &Value) -> Vec<&str> {
+    let all = proof["checks"].as_array().expect("checks").iter().filter(|check| check["verdict"] != "pass");
+    all.filter_map(|check| check["id"].as_str()).collect()
+}
+
+fn one_after_the_other() {
+    let lab = Lab::new();
+    lab.ok(&["up"]);
+
+    // Without the datastore the last configuration stays in force, and the journal says so.
+    lab.on("calico-01", "systemctl stop etcd");
+    lab.until("calico-02", "journalctl -u calico-confd -o cat | grep -q \"cannot be reached; keeping\"");
+    lab.ok(&["verify", "session", "route", "packet"]);
+    let broken = lab.json(&["verify", "-o", "json", "--timeout", "1"], 21);
+    assert_eq!(broken["earliest_failing"], "datastore.calico-01", "{:?}", failing(&broken));
+    lab.on("calico-01", "systemctl start etcd");
+    lab.ok(&["verify"]);
+
+    // Established, and yet no way: the route is named, not the session.
+    let block = "10.244.0.64/26";
+    lab.on("calico-01", &format!("ip rule add to {block} unreachable priority 100"));
+    let broken = lab.json(&["verify", "-o", "json", "--timeout", "1"], 21);
+    assert_eq!(broken["earliest_failing"], "route.calico-01.10.244.0.64-26", "{:?}", failing(&broken));
+    assert!(!failing(&broken).iter().any(|id| id.starts_with("session")), "{:?}", failing(&broken));
+    lab.on("calico-01", &format!("ip rule del to {block} unreachable priority 100"));
+    lab.ok(&["verify"]);
+
+    // One of two DNS servers is gone: whoever asks it directly is not answered, from every node.
+    lab.on("calico-02", "systemctl stop calicolab-dns");
+    let broken = lab.json(&["verify", "-o", "json", "--timeout", "1"], 21);
+    let servers =
+        failing(&broken).iter().filter(|id| id.starts_with("dns-server.") && id.ends_with(".calico-02")).count();
+    assert_eq!(servers, 3, "{:?}", failing(&broken));
+    assert!(failing(&broken).iter().all(|id| id.starts_with("dns")), "{:?}", failing(&broken));
+    lab.on("calico-02", "systemctl start calicolab-dns");
+    lab.ok(&["verify"]);
+
+    // A program that was altered on a node is not used again.
+    let sum = || lab.on("calico-03", "sha256sum /usr/sbin/birdc");
+    let before = sum();
+    lab.on("calico-03", "echo altered >>/usr/sbin/birdc");
+    assert_ne!(sum(), before);
+    lab.ok(&["stop"]);
+    lab.ok(&["start"]);
+    assert_eq!(sum(), before);
+
+    lab.down();
+}

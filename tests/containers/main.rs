@@ -1,0 +1,56 @@
+//! The whole story of `up` in seconds: the product with containers for machines.
+//!
+//! This binary plays several parts. Called as `calicolab` it is the product with the provider of the tests in it, so
+//! that the product needs no hook for them; that one in turn starts it as what becomes a container, and as what leads
+//! a port to a node. Otherwise it is the tests. The price is a harness other than the usual one, which owns `main`.
+
+mod bad_luck;
+mod crash;
+mod damage;
+mod lab;
+mod left;
+mod nspawn;
+mod story;
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().collect();
+    if words[0] == lab::PRODUCT {
+        return calicolab::main_with(&|_, _| vec![Box::new(nspawn::Nspawn)]);
+    }
+    match words.get(1).map(String::as_str) {
+        Some(nspawn::forward::WORD) => told(nspawn::forward::serve(&words[2..])),
+        Some(nspawn::start::WORD) => told(nspawn::start::become_container(&words[2..])),
+        _ => tests(),
+    }
+}
+
+fn tests() -> ExitCode {
+    let mut trials = Vec::new();
+    for (theme, all) in
+        [("story", story::ALL), ("bad_luck", bad_luck::ALL), ("damage", damage::ALL), ("crash", crash::ALL)]
+    {
+        trials.extend(all.iter().map(|&(name, test)| {
+            Trial::test(format!("{theme}::{name}"), move || {
+                test();
+                Ok(())
+            })
+        }));
+    }
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+#[expect(clippy::print_stderr, reason = "these parts have no other way to tell")]
+fn told<T, E: Display>(result: Result<T, E>) -> ExitCode {
+    match result {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
