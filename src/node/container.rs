@@ -15,7 +15,7 @@ pub const HTTP_PORT: u16 = 8080;
 pub const PROBE_LIFE_S: u32 = 600;
 
 /// The longest that making one may take; the first on a slow node also unpacks its tree.
-const RAISE_LIMIT: Duration = Duration::from_secs(15);
+const RAISE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Make a container with `command` in it; prints its address.
 pub fn add(name: &str, command: &Argv) -> Argv {
