@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 # have, and systemd-nspawn with systemd's own library.
 bird1='bird'
 bird2='bird2'
-tools='openssh-server openssh-sftp-server libwrap0 systemd-container libsystemd-shared libreadline8 libtinfo6
+tools='openssh-server openssh-sftp-server libwrap0 systemd-container libsystemd-shared libip4tc2 libseccomp2 libkmod2 libreadline8 libtinfo6
 	busybox-static dnsmasq-base libnetfilter-conntrack3 libnfnetlink0 libdbus-1-3 libidn2-0 libnettle8 libhogweed6 libgmp10 libunistring2 nftables'
 
 root=
