@@ -17,9 +17,9 @@ pub const PROBE_LIFE_S: u32 = 600;
 /// The longest that making one may take; the first on a slow node also unpacks its tree.
 const RAISE_LIMIT: Duration = Duration::from_secs(30);
 
-/// Make a container with `command` in it; prints its address.
-pub fn add(name: &str, command: &Argv) -> Argv {
-    Argv::new(HELPER).args(["add", name]).args(command.words())
+/// Make a container with `command` in it unless it runs; prints its address.
+pub fn ensure(name: &str, command: &Argv) -> Argv {
+    Argv::new(HELPER).args(["ensure", name]).args(command.words())
 }
 
 /// Run `command` in a container.
@@ -32,13 +32,13 @@ pub fn probe_name(nonce: &str) -> String {
     format!("probe-{nonce}")
 }
 
-/// Make the probe container of the proof `nonce`; prints its address.
+/// Make the probe container of the proof `nonce` unless it runs; prints its address.
 ///
 /// It answers HTTP with [`probe_page`] and ends by itself.
 pub fn raise_probe(nonce: &str, node: &str) -> Argv {
     const SERVE: &str = "mkdir /tmp/www; echo $1 >/tmp/www/index.html; httpd -p $2 -h /tmp/www; exec sleep $3";
     let serve = Argv::script(SERVE, [probe_page(nonce, node), HTTP_PORT.to_string(), PROBE_LIFE_S.to_string()]);
-    add(&probe_name(nonce), &serve).bounded(RAISE_LIMIT)
+    ensure(&probe_name(nonce), &serve).bounded(RAISE_LIMIT)
 }
 
 /// Remove the probe container of the proof `nonce`, and those that proofs which were killed left behind.
@@ -67,7 +67,7 @@ pub fn probe_page(nonce: &str, node: &str) -> String {
     format!("{nonce} {node}")
 }
 
-/// The address that [`add`] or [`raise_probe`] printed: its last line.
+/// The address that [`ensure`] or [`raise_probe`] printed: its last line.
 pub fn address(text: &str) -> Option<Ipv4Addr> {
     let last = text.trim().lines().last()?.trim();
     last.split('/').next()?.parse().ok()

@@ -196,31 +196,38 @@ impl<'a> Taking<'a> {
 
     /// What must be asked now for the checks that do not hold and whose time has come, and how much later in the round.
     fn due(&self) -> BTreeMap<Probe, Duration> {
-        let (now, scene) = (Instant::now(), self.scene());
-        let mut probes: BTreeMap<Probe, Duration> = BTreeMap::new();
+        let now = Instant::now();
         let (due, waiting): (Vec<&Track>, Vec<&Track>) = self.pending().partition(|track| track.due <= now);
-        probes.extend(due.iter().flat_map(|track| track.check.probes(&scene)).map(|probe| (probe, Duration::ZERO)));
-        if self.sessions_until.is_some() && self.rounds == 0 {
-            // Containers take their time; they come up while the daemons find each other.
-            let all = self.tracks.iter().flat_map(|track| track.check.probes(&scene));
-            probes.extend(all.filter(|probe| self.raises(probe)).map(|probe| (probe, Duration::ZERO)));
+        let mut probes = self.probes(due.into_iter());
+        if self.sessions_until.is_some() {
+            if self.rounds == 0 {
+                // Containers take their time; they come up while the daemons find each other.
+                probes.extend(self.probes(self.tracks.iter()).into_iter().filter(|(probe, _)| self.raises(probe)));
+            }
+            return probes;
         }
-        probes.retain(|probe, _| !self.raises(probe) || scene.pod(&probe.node).is_err());
-        let last =
-            !probes.is_empty() && self.sessions_until.is_none() && !probes.keys().any(|probe| self.raises(probe));
-        if last && waiting.iter().all(|track| track.due <= now + LATER) {
+        let soon = |track: &&Track| track.check.layer() == Layer::Session && track.due <= now + LATER;
+        let last = !probes.is_empty() && waiting.iter().all(soon);
+        if last && !probes.keys().any(|probe| self.raises(probe)) {
             // Perhaps the last round: what only has to age is asked at its end, and sessions that hold are asked again.
-            let later = waiting.iter().flat_map(|track| {
+            for track in self.sessions() {
                 let after = track.due.saturating_duration_since(now);
-                track.check.probes(&scene).into_iter().map(move |probe| (probe, after))
-            });
-            let sessions = self.sessions().flat_map(|track| track.check.probes(&scene));
-            for (probe, after) in later.chain(sessions.map(|probe| (probe, Duration::ZERO))) {
-                let known = probes.entry(probe).or_default();
-                *known = after.max(*known);
+                let after = if track.verdict.passed() { Duration::ZERO } else { after };
+                for probe in track.check.probes(&self.scene()) {
+                    let known = probes.entry(probe).or_default();
+                    *known = after.max(*known);
+                }
             }
         }
         probes
+    }
+
+    /// What these checks ask, except for containers that are there.
+    fn probes<'t>(&self, tracks: impl Iterator<Item = &'t Track>) -> BTreeMap<Probe, Duration> {
+        let scene = self.scene();
+        let probes = tracks.flat_map(|track| track.check.probes(&scene));
+        let wanted = probes.filter(|probe| !self.raises(probe) || scene.pod(&probe.node).is_err());
+        wanted.map(|probe| (probe, Duration::ZERO)).collect()
     }
 
     fn raises(&self, probe: &Probe) -> bool {

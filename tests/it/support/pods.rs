@@ -8,13 +8,14 @@ use calicolab::node::container;
 
 use super::birds::{Birds, script};
 
-/// `list`, `add NAME CMD…`, `exec NAME CMD…`, `del NAME`; PODS, ROOT, NODE and BLOCK are set by the line above it.
+/// `list`, `ensure NAME CMD…`, `add NAME CMD…`, `exec NAME CMD…`, `del NAME`; PODS, ROOT, NODE and BLOCK are set by the line above it.
 const HELPER: &str = r#"
 set -eu
 verb=$1; [ $# -lt 2 ] || { name=$2; shift; }; shift
 netns=$NODE-${name-}; d=$PODS/${name-}
 case $verb in
   list) for one in "$PODS"/*/ip; do [ ! -e "$one" ] || { one=${one%/ip}; echo "${one##*/} $(cat "$one/ip" 2>/dev/null)"; }; done;;
+  ensure) [ ! -s "$d/pid" ] || { cat "$d/ip"; exit; }; exec "$0" add "$name" "$@";;
   add)
     mkdir -p "$d"
     used=$(cat "$PODS/used" 2>/dev/null || echo 15); used=$((used + 1)); echo $used >"$PODS/used"
