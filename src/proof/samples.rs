@@ -120,7 +120,7 @@ impl Stage {
     /// What a node got at the master's own address and at the service's.
     pub fn answers(&mut self, index: usize, bodies: [&str; 2]) {
         let probe = super::machine::datastore(&self.plan, &node(index));
-        let text = bodies.map(|body| format!("{body}\ncurl: (0) \n")).concat();
+        let text = bodies.iter().fold(String::new(), |text, body| text + body + "\ncurl: (0) \n");
         self.say(probe, 0, &text, "");
     }
 
