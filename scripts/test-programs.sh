@@ -21,6 +21,12 @@ seed="cloud-init $python-minimal lib$python-minimal lib$python-stdlib python3-ya
 	python3-pyrsistent python3-requests python3-urllib3 python3-six python3-chardet python3-idna python3-certifi
 	python3-configobj python3-jsonpatch python3-json-pointer python3-jinja2 python3-markupsafe python3-pkg-resources"
 
+# An sshd that runs as root insists on a user to whom its unprivileged half belongs.
+if [ "$(id -u)" = 0 ] && ! id sshd >/dev/null 2>&1; then
+	echo 'test-programs: making the system user sshd'
+	useradd --system --no-create-home --home-dir /run/sshd --shell /usr/sbin/nologin sshd
+fi
+
 into=target/programs
 list="$bird1 / $bird2 / $tools / $seed"
 [ "$(cat "$into/list" 2>/dev/null)" = "$list" ] && exit 0
