@@ -209,7 +209,7 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
         Verb::Verify { checks, which, list, only_failures, no_wait, timeout, form } => {
             let cluster = cx.which(which.name.as_deref())?;
             if *list {
-                let checks = verify::chosen(&verify::plan_of(cx, &cluster)?, checks)?;
+                let checks = verify::chosen(&cmd::kept::plan_of(cx, &cluster)?, checks)?;
                 let ids = || checks.iter().map(|check| check.id().to_string()).collect::<Vec<_>>();
                 shown(form.output, quiet, || verify::show::list(&checks), || json!(ids()));
                 return Ok(Exit::Done);

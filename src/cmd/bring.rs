@@ -27,7 +27,7 @@ use crate::lab::render::{self, HostKey, Secrets};
 use crate::machine::{
     DirectBoot, Image, ImageForm, Leased, Machine, Place, Provider, ProviderError, Seed, console_tail, this_boot,
 };
-use crate::proof::round::{Ask, Askers};
+use crate::proof::ask::{Ask, Askers};
 use crate::ssh::keys::ClusterKeys;
 use crate::ssh::{Remote, SshError};
 use crate::wait::{self, Asked, Patience, WaitError};

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::artifact::store::Cache;
+use crate::cluster::StateError;
 use crate::cluster::home::Home;
 use crate::cluster::lease::Leases;
 use crate::cluster::state::ClusterState;
@@ -131,6 +132,11 @@ pub fn node_named(nodes: &[NodeName], word: &str) -> Result<NodeName, Failure> {
         }
         Failure::new(Exit::NoSuch, "node.none", "find the node").because_text(why)
     })
+}
+
+/// A failure to lock or to remember a cluster.
+pub fn not_locked(cluster: &ClusterName, error: &StateError) -> Failure {
+    Failure::of_state(format!("take hold of `{cluster}`"), error)
 }
 
 fn interrupted(step: Step) -> Failure {

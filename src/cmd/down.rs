@@ -6,8 +6,8 @@ use crate::failure::{Exit, Failure};
 use crate::lab::name::ClusterName;
 use crate::machine::Provider;
 
+use super::cx::not_locked;
 use super::cx::{Cx, counted};
-use super::up::not_locked;
 
 /// Remove one cluster: what carries its label, its leases, its files. Fine if there is nothing.
 pub async fn down(cx: &Cx<'_>, cluster: &ClusterName) -> Result<(), Failure> {

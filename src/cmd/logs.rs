@@ -8,9 +8,9 @@ use crate::lab::name::ClusterName;
 use crate::ssh::Remote;
 
 use super::bring::not_reached;
+use super::cx::not_locked;
 use super::cx::{ANSWER, Cx, node_named};
-use super::up::not_locked;
-use super::verify::{plan_of, targets};
+use super::kept::{plan_of, targets};
 
 /// What is to be shown.
 pub enum Source {

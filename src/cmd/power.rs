@@ -11,9 +11,10 @@ use crate::machine::{Place, Power, Provider, choose};
 use crate::proof::Proof;
 use crate::wait::{self, Asked, Patience};
 
+use super::cx::not_locked;
 use super::cx::{Cx, counted};
-use super::up::{self, Want, not_locked};
-use super::verify;
+use super::kept;
+use super::up::{self, Want};
 
 /// How long machines may take to power off by themselves before their provider ends them.
 const POWER_OFF: Patience = Patience { limit: Duration::from_secs(40), pause: Duration::from_millis(200) };
@@ -24,7 +25,7 @@ pub async fn stop(cx: &Cx<'_>, cluster: &ClusterName) -> Result<(), Failure> {
     let mut locked = cx.home.lock(cluster).map_err(|error| not_locked(cluster, &error))?;
     let place = cx.place(cluster)?;
     let stopping = async {
-        let plan = verify::plan_of(cx, cluster)?;
+        let plan = kept::plan_of(cx, cluster)?;
         let provider = choose(cx.providers, Some(locked.state().provider), &plan)
             .await
             .map_err(|error| {
@@ -32,7 +33,7 @@ pub async fn stop(cx: &Cx<'_>, cluster: &ClusterName) -> Result<(), Failure> {
                     .because_text(error.to_string())
             })?
             .provider;
-        let remotes = verify::connect(cx, cluster, &plan, locked.state()).await?;
+        let remotes = kept::connect(cx, cluster, &plan, locked.state()).await?;
         let off = Argv::new("systemctl").arg("poweroff").sudo();
         let asked = remotes.iter().map(|(node, remote)| {
             let off = &off;

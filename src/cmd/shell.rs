@@ -7,9 +7,9 @@ use crate::failure::{Exit, Failure};
 use crate::lab::name::ClusterName;
 
 use super::cx::Cx;
+use super::cx::not_locked;
+use super::kept::{plan_of, targets};
 use super::ssh::{self, ShellError};
-use super::up::not_locked;
-use super::verify::{plan_of, targets};
 
 /// Log in to a node, or run words there. Returns only if that was not possible.
 pub fn login(cx: &Cx<'_>, cluster: &ClusterName, node: &str, words: &[String]) -> Result<Exit, Failure> {

@@ -1,14 +1,13 @@
 //! `up`: from argv to proof; the order of the steps is the order of this text.
 
-use std::path::Path;
 use std::time::Duration;
 
 use crate::cluster::StateError;
 use crate::cluster::home::Locked;
 use crate::cluster::routes::Routes;
-use crate::cluster::state::{ClusterState, LastProof, Phase, Wish};
+use crate::cluster::state::{ClusterState, Phase, Wish};
 use crate::durable;
-use crate::event::{Event, Mark, Step};
+use crate::event::{Event, Step};
 use crate::failure::{Exit, Failure};
 use crate::lab::name::{ClusterName, PerNode};
 use crate::lab::plan::{LabNet, Plan};
@@ -18,8 +17,9 @@ use crate::proof::{Proof, expect};
 use crate::ssh::Remote;
 
 use super::bring::{self, Site};
-use super::cx::{Cx, counted};
+use super::cx::{Cx, counted, not_locked};
 use super::draft::{Draft, complete};
+use super::kept::{self, keep, read_plan};
 use super::{down, verify};
 
 /// What is asked of `up`.
@@ -164,16 +164,6 @@ fn same_plan(cx: &Cx<'_>, plan: &Plan) -> Result<(), Failure> {
     Err(failure.hint(format!("another name: --name {}-2", plan.cluster)).hint("remove it and begin anew: --recreate"))
 }
 
-/// The plan a cluster was begun by.
-pub fn read_plan(path: &Path) -> Option<Plan> {
-    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
-}
-
-/// A failure to lock or to remember a cluster.
-pub fn not_locked(cluster: &ClusterName, error: &StateError) -> Failure {
-    Failure::of_state(format!("take hold of `{cluster}`"), error)
-}
-
 /// A `down` that was cut short is finished before anything is made under the same name.
 async fn finish_a_broken_down(cx: &Cx<'_>, cluster: &ClusterName) -> Result<(), Failure> {
     match cx.home.read(cluster) {
@@ -218,7 +208,7 @@ async fn raise(cx: &Cx<'_>, want: &Want, planned: &Planned<'_>, locked: &mut Loc
     let running = |node: &crate::lab::name::NodeName| exists.contains(&(node.clone(), Power::Running));
     if matches!(locked.state().phase, Phase::Ready { .. }) && plan.nodes.names().all(running) {
         cx.events.note(format!("`{}` is up already; it is proven again", plan.cluster));
-        let remotes = verify::connect(cx, &plan.cluster, plan, locked.state()).await?;
+        let remotes = kept::connect(cx, &plan.cluster, plan, locked.state()).await?;
         return prove(cx, plan, &bring::askers_or_why(&remotes), locked).await;
     }
     let leased = lease(cx, plan, locked, running).await?;
@@ -254,7 +244,7 @@ fn record(locked: &mut Locked, change: impl FnOnce(&mut ClusterState)) -> Result
 pub async fn prove(
     cx: &Cx<'_>,
     plan: &Plan,
-    askers: &crate::proof::round::Askers,
+    askers: &crate::proof::ask::Askers,
     locked: &mut Locked,
 ) -> Result<Proof, Failure> {
     let checks = expect::expect(plan);
@@ -277,23 +267,4 @@ pub async fn prove(
         }
     };
     cx.step(Step::Prove, taking).await
-}
-
-/// Save a proof as `proof/TIME.json`, so that anyone can judge it again.
-pub fn keep(folder: &Path, proof: &Proof) -> Result<LastProof, Failure> {
-    let folder = folder.join("proof");
-    let at = jiff::Timestamp::now();
-    let file = folder.join(format!("{}.json", at.strftime("%Y%m%dT%H%M%S%.3fZ")));
-    let written = durable::private_folder(&folder)
-        .and_then(|()| serde_json::to_vec_pretty(proof).map_err(Into::into))
-        .and_then(|bytes| durable::write(&file, &bytes, 0o600));
-    written.map_err(|error| {
-        Failure::new(Exit::Unexpected, "proof.write", format!("write {}", file.display())).because(&error)
-    })?;
-    let count = |mark: Mark| {
-        let number = proof.findings.iter().filter(|finding| finding.verdict.mark() == mark).count();
-        u32::try_from(number).unwrap_or(u32::MAX)
-    };
-    let (pass, not_yet) = (count(Mark::Pass), count(Mark::NotYet));
-    Ok(LastProof { at, pass, not_yet, never: count(Mark::Never), unknown: count(Mark::Unknown), file })
 }

@@ -4,19 +4,18 @@ pub mod show;
 
 use std::time::Duration;
 
-use crate::cluster::state::{ClusterState, Phase};
+use crate::cluster::state::Phase;
 use crate::event::{Event, Step};
 use crate::failure::{Exit, Failure};
-use crate::lab::name::{ClusterName, PerNode};
+use crate::lab::name::ClusterName;
 use crate::lab::plan::Plan;
-use crate::machine::Target;
 use crate::proof::round::{Pace, prove};
 use crate::proof::{Check, Proof, expect};
-use crate::ssh::{Remote, SshError};
 
 use super::bring;
-use super::cx::{ANSWER, Cx, counted};
-use super::up::{keep, not_locked, read_plan};
+use super::cx::not_locked;
+use super::cx::{Cx, counted};
+use super::kept::{connect, keep, plan_of};
 
 /// What is asked of `verify`.
 pub struct Want {
@@ -63,42 +62,6 @@ pub async fn verify(cx: &Cx<'_>, cluster: &ClusterName, want: &Want) -> Result<P
         Ok((proof, outcome))
     };
     cx.step(Step::Prove, taking).await
-}
-
-/// The plan a cluster was begun by.
-pub fn plan_of(cx: &Cx<'_>, cluster: &ClusterName) -> Result<Plan, Failure> {
-    let path = cx.home.folder(cluster).join("plan.json");
-    read_plan(&path).ok_or_else(|| {
-        Failure::new(Exit::Conflict, "plan.missing", format!("read the plan of `{cluster}`"))
-            .because_text(format!("{} is not there or cannot be understood", path.display()))
-            .hint("calicolab up (makes what is missing)")
-    })
-}
-
-/// The ways to the nodes, all tried at once; a node that cannot be reached keeps its reason.
-pub async fn connect(
-    cx: &Cx<'_>,
-    cluster: &ClusterName,
-    plan: &Plan,
-    state: &ClusterState,
-) -> Result<PerNode<Result<Remote, SshError>>, Failure> {
-    let targets = targets(plan, state)?;
-    let key = cx.home.folder(cluster).join("ssh").join("key");
-    let limit = ANSWER.min(Duration::from_secs(20));
-    targets.try_join(async |node, target| Ok(Remote::connect(target, node, &key, limit).await)).await
-}
-
-/// How the nodes of a cluster are reached, if all its machines were made.
-pub fn targets(plan: &Plan, state: &ClusterState) -> Result<PerNode<Target>, Failure> {
-    plan.nodes.try_map(|node, _| {
-        state.machines.iter().find(|(name, _)| name == node).map(|(_, machine)| machine.target.clone()).ok_or_else(
-            || {
-                Failure::new(Exit::Conflict, "machine.missing", format!("reach {node}"))
-                    .because_text(format!("{node} has no machine: the cluster is {}", state.phase.word()))
-                    .hint(format!("calicolab up {} --name {}", state.lab, state.name))
-            },
-        )
-    })
 }
 
 /// What a step says of a proof.

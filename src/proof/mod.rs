@@ -1,5 +1,6 @@
 //! A proof: checks derived from the plan, each judged by a pure function over readings from the nodes.
 
+pub mod ask;
 pub mod check;
 pub mod driver;
 pub mod expect;

@@ -1,32 +1,20 @@
 //! Rounds of questions: each distinct probe once, one script a node; again until all pass, one cannot, or time is up.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::ask::{Askers, Raised};
 use super::check::Layer;
 use super::driver::{self, Question};
 use super::{Answer, Check, Clock, Finding, PROOF_SCHEMA, Probe, Proof, Reading, Readings, Scene, Verdict};
 use super::{plan_digest, raise};
-use crate::command::{Argv, Output};
 use crate::event::{Event, Events, Step};
-use crate::lab::name::{NodeName, PerNode};
+use crate::lab::name::NodeName;
 use crate::lab::plan::Plan;
 use crate::node::container;
-
-/// A way to ask one node.
-#[async_trait]
-pub trait Ask: Send + Sync {
-    /// Run `argv` there as root and give its output, or say why the node could not be asked within `limit`.
-    async fn ask(&self, argv: &Argv, limit: Duration) -> Result<Output, String>;
-}
-
-/// One way to ask each node.
-pub type Askers = PerNode<Arc<dyn Ask>>;
 
 /// Which questions are asked first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +57,7 @@ pub async fn prove(
     if pace == Pace::SessionsFirst && taking.tracks.iter().any(|track| track.check.layer() == Layer::Session) {
         taking.sessions_until = Some(taking.began + patience / 3);
     }
-    let mut raised = Raised { nonce: taking.nonce.clone(), askers, needed: false };
+    let mut raised = Raised::none(&taking.nonce, askers);
     let deadline = taking.began + patience;
     loop {
         let probes = taking.due();
@@ -93,38 +81,6 @@ pub async fn prove(
     }
     raised.remove().await;
     taking.proof()
-}
-
-/// The proof's containers, which must not outlive it.
-struct Raised<'a> {
-    nonce: String,
-    askers: &'a Askers,
-    needed: bool,
-}
-
-impl Raised<'_> {
-    async fn remove(mut self) {
-        if std::mem::take(&mut self.needed) {
-            let argv = container::farewell(&self.nonce);
-            // One that cannot be told now ends by itself and is swept after the next proof.
-            futures::future::join_all(self.askers.values().map(|asker| asker.ask(&argv, Duration::from_secs(10))))
-                .await;
-        }
-    }
-}
-
-impl Drop for Raised<'_> {
-    fn drop(&mut self) {
-        if !self.needed {
-            return;
-        }
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            for asker in self.askers.values() {
-                let (asker, argv) = (Arc::clone(asker), container::farewell(&self.nonce));
-                runtime.spawn(async move { asker.ask(&argv, Duration::from_secs(10)).await });
-            }
-        }
-    }
 }
 
 /// How one check stands while the proof is taken.

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{shown, want};
 use crate::cli::{Format, Wish};
 use crate::cmd::cx::Cx;
-use crate::cmd::{self, draft, up, verify};
+use crate::cmd::{self, draft, up};
 use crate::failure::{Exit, Failure};
 use crate::proof::expect;
 
@@ -38,9 +38,9 @@ pub(super) async fn list_clusters(cx: &Cx<'_>, output: Format, quiet: bool) -> R
 
 pub(super) async fn status(cx: &Cx<'_>, name: Option<&str>, output: Format, quiet: bool) -> Result<Exit, Failure> {
     let cluster = cx.which(name)?;
-    let state = cx.home.read(&cluster).map_err(|error| up::not_locked(&cluster, &error))?;
+    let state = cx.home.read(&cluster).map_err(|error| cmd::cx::not_locked(&cluster, &error))?;
     let (power, holder) = (cx.power(&state).await, cx.home.holder(&cluster));
-    let plan = verify::plan_of(cx, &cluster).ok();
+    let plan = cmd::kept::plan_of(cx, &cluster).ok();
     let files = cmd::status::files(&cx.home.folder(&cluster), &state);
     let facts = cmd::status::Facts {
         state: &state,

@@ -75,7 +75,17 @@ fn a_container_killed() {
     let lab = Lab::new();
     let mut up = lab.follow(&["up"]);
     up.machine("calico-02");
-    for process in processes(&mark(&lab), "calico-02") {
+    // It is told of as soon as it is begun, which may be before its processes bear its name.
+    let end = Instant::now() + Duration::from_secs(30);
+    let found = loop {
+        let found = processes(&mark(&lab), "calico-02");
+        if !found.is_empty() {
+            break found;
+        }
+        assert!(Instant::now() < end, "calico-02 never had a process");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    for process in found {
         // It may be gone with the one before.
         let _ = kill_process(process, Signal::KILL);
     }

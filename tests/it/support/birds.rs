@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use calicolab::command::{self, Argv, Output};
 use calicolab::lab::plan::{Plan, ProofPlan};
-use calicolab::proof::round::{Ask, Askers};
+use calicolab::proof::ask::{Ask, Askers};
 
 use super::plans;
 
