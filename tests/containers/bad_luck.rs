@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use calicolab::event::Step;
 use rustix::process::{Pid, Signal, kill_process};
