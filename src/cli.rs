@@ -270,7 +270,7 @@ pub enum Verb {
 #[derive(Debug, Subcommand)]
 #[expect(missing_docs, reason = "the flattened group is documented at its type")]
 pub enum LabsVerb {
-    /// Print a lab's files
+    /// Say what a lab is, and what it teaches
     Show {
         /// The lab
         lab: String,

@@ -1,6 +1,7 @@
 //! Programs as argument lists, and how they ended; the only place that quotes words for a shell.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -211,12 +212,14 @@ pub fn ended(status: std::process::ExitStatus) -> Ended {
     }
 }
 
-/// Where `program` is found on this host's PATH (the system folders included), if anywhere.
-pub fn find(program: &str) -> Option<std::path::PathBuf> {
-    let path = std::env::var("PATH").unwrap_or_default();
-    path.split(':')
-        .chain(["/usr/sbin", "/sbin", "/usr/bin", "/bin"])
-        .map(|folder| std::path::Path::new(folder).join(program))
+/// Where `program` is found on this host's PATH, if anywhere. The folders of administrators' programs are looked
+/// through last: an ordinary user's PATH may lack them, and some programs there need no rights.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
+    std::env::split_paths(&path)
+        .filter(|folder| folder.is_absolute())
+        .chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|folder| folder.join(program))
         .find(|candidate| candidate.is_file())
 }
 

@@ -1,5 +1,8 @@
 //! From the command line to a story, and from its end to an exit code: the one place that shows a failure.
 
+mod labs;
+mod look;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -7,20 +10,19 @@ use std::time::Duration;
 use clap::{CommandFactory as _, Parser as _};
 use serde_json::json;
 
-use crate::artifact::apt::Archive;
 use crate::artifact::store::Cache;
-use crate::cli::{Cli, Format, LabsVerb, OnFailure, Verb, Wish};
+use crate::cli::{Cli, Format, OnFailure, Verb, Wish};
 use crate::cluster::home::Home;
 use crate::cluster::lease::Leases;
 use crate::cluster::state;
 use crate::cmd::cx::{Cx, Interrupt};
-use crate::cmd::{self, draft, power, up, verify};
+use crate::cmd::{self, power, up, verify};
 use crate::event::Events;
 use crate::failure::{Exit, Failure};
-use crate::lab::builtin::{Existing, Library};
+use crate::lab::builtin::Library;
 use crate::lab::name::ClusterName;
 use crate::machine::{Kind, Provider};
-use crate::proof::{Proof, expect};
+use crate::proof::Proof;
 use crate::report::{self, Manner, Reporter, data, json_data};
 
 /// Who can make machines, given where state and cache are.
@@ -172,7 +174,7 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
             want.down_on_failure = *on_failure == OnFailure::Down;
             want.boot_limit = Duration::from_secs(*boot_timeout);
             if *dry_run {
-                return planned(cx, &want, form.output, quiet).await;
+                return look::planned(cx, &want, form.output, quiet).await;
             }
             let proof = up::up(cx, &want).await?;
             show_proof(&proof, form.output, quiet, false);
@@ -218,8 +220,8 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
             show_proof(&proof, form.output, quiet, *only_failures);
             verify::unproven(&cluster, &proof).map_or(Ok(Exit::Done), Err)
         }
-        Verb::Ls { form } => list_clusters(cx, form.output, quiet).await,
-        Verb::Status { which, form } => status(cx, which.name.as_deref(), form.output, quiet).await,
+        Verb::Ls { form } => look::list_clusters(cx, form.output, quiet).await,
+        Verb::Status { which, form } => look::status(cx, which.name.as_deref(), form.output, quiet).await,
         Verb::Ssh { which, node, words } => cmd::shell::login(cx, &cx.which(which.name.as_deref())?, node, words),
         Verb::Cp { which, paths } => cmd::shell::copy(cx, &cx.which(which.name.as_deref())?, paths),
         Verb::SshConfig { node, which } => {
@@ -238,124 +240,11 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
             Ok(Exit::Done)
         }
         Verb::Plan { lab, name, wish, form } => {
-            planned(cx, &want(lab, name.as_deref(), wish)?, form.output, quiet).await
+            look::planned(cx, &want(lab, name.as_deref(), wish)?, form.output, quiet).await
         }
-        Verb::Lock { lab, apt_only, if_gone, dry_run } => lock(cx, lab, *apt_only, *if_gone, *dry_run).await,
-        Verb::Labs { verb } => labs(cx, verb.as_ref(), quiet),
-        Verb::Doctor { lab, form } => {
-            let asked = Wish { nodes: None, sets: Vec::new() };
-            let report = cmd::doctor::doctor(cx, &want(lab, None, &asked)?).await?;
-            shown(form.output, quiet, || cmd::doctor::text(&report), || json!(report));
-            Ok(if report.fit { Exit::Done } else { Exit::HostUnfit })
-        }
+        Verb::Lock { lab, apt_only, if_gone, dry_run } => labs::lock(cx, lab, *apt_only, *if_gone, *dry_run).await,
+        Verb::Labs { verb } => labs::labs(cx, verb.as_ref(), quiet),
+        Verb::Doctor { lab, form } => look::doctor(cx, lab, form.output, quiet).await,
         Verb::Completion { .. } => Ok(Exit::Done),
     }
-}
-
-async fn planned(cx: &Cx<'_>, want: &up::Want, output: Format, quiet: bool) -> Result<Exit, Failure> {
-    let (_, plan) = up::drafted(cx, want)?;
-    draft::complete(&plan)?;
-    let estimate = match cx.providers.first() {
-        Some(provider) => provider.estimate(&plan).await,
-        None => None,
-    };
-    let checks: Vec<String> = expect::expect(&plan).iter().map(|check| check.id().to_string()).collect();
-    shown(output, quiet, || cmd::plan::text(&plan, &checks, estimate.as_ref()), || json!(plan));
-    Ok(Exit::Done)
-}
-
-async fn list_clusters(cx: &Cx<'_>, output: Format, quiet: bool) -> Result<Exit, Failure> {
-    let found = cx.home.list().map_err(|error| Failure::of_state("list the clusters", &error))?;
-    let mut powers = Vec::new();
-    for one in &found {
-        powers.push(match &one.state {
-            Ok(state) => cx.power(state).await,
-            Err(_) => None,
-        });
-    }
-    let lines: Vec<_> =
-        found.iter().zip(&powers).map(|(found, power)| cmd::ls::Line { found, power: power.as_deref() }).collect();
-    shown(output, quiet, || cmd::ls::table(&lines, jiff::Timestamp::now()), || cmd::ls::json(&lines));
-    Ok(Exit::Done)
-}
-
-async fn status(cx: &Cx<'_>, name: Option<&str>, output: Format, quiet: bool) -> Result<Exit, Failure> {
-    let cluster = cx.which(name)?;
-    let state = cx.home.read(&cluster).map_err(|error| up::not_locked(&cluster, &error))?;
-    let (power, holder) = (cx.power(&state).await, cx.home.holder(&cluster));
-    let plan = verify::plan_of(cx, &cluster).ok();
-    let files = cmd::status::files(&cx.home.folder(&cluster), &state);
-    let facts = cmd::status::Facts {
-        state: &state,
-        holder: holder.as_ref(),
-        plan: plan.as_ref(),
-        power: power.as_deref(),
-        files: &files,
-        now: jiff::Timestamp::now(),
-    };
-    shown(output, quiet, || cmd::status::text(&facts), || cmd::status::json(&facts));
-    Ok(Exit::Done)
-}
-
-async fn lock(cx: &Cx<'_>, lab: &str, apt_only: bool, if_gone: bool, dry_run: bool) -> Result<Exit, Failure> {
-    use cmd::lock::{When, apt_only as relock};
-    if !apt_only {
-        return Err(Failure::new(Exit::Usage, "lock.sources", "make the lock anew")
-            .because_text("only Debian packages can be locked so far")
-            .hint(format!("calicolab lock {lab} --apt-only")));
-    }
-    let draft = draft::Draft::read(cx, lab, &state::Wish::default())?;
-    let when = if if_gone { When::IfGone } else { When::Always };
-    if cx.offline {
-        return Err(Failure::new(Exit::Offline, "lock.offline", "make the lock anew")
-            .because_text("the archive cannot be asked while offline"));
-    }
-    let made = relock(&cx.cache, &Archive::of_host(), &draft.lab, &draft.lock, when, &cx.events)
-        .await
-        .map_err(|error| cmd::bring::not_fetched(&error))?;
-    for change in &made.changes {
-        let word = |version: &Option<String>| version.clone().unwrap_or_else(|| "none".into());
-        data(&format!("{}: {} -> {}", change.name, word(&change.old), word(&change.new)));
-    }
-    if made.changes.is_empty() {
-        cx.events.note(format!("the lock of {lab} is as it should be"));
-    } else if !dry_run {
-        let path = cx.own_locks.join(draft.lab.name.as_str()).join("lock.yaml");
-        cmd::lock::write(&path, &made.lock)
-            .map_err(|error| Failure::new(Exit::Unexpected, "lock.write", "write the lock").because(&error))?;
-        cx.events.note(format!("written to {}", path.display()));
-    }
-    Ok(Exit::Done)
-}
-
-fn labs(cx: &Cx<'_>, verb: Option<&LabsVerb>, quiet: bool) -> Result<Exit, Failure> {
-    use cmd::labs;
-    let failed = |error| draft::unread(&error);
-    let wrote = |files: Vec<PathBuf>| {
-        for file in files {
-            data(&file.display().to_string());
-        }
-    };
-    match verb {
-        None => data(&labs::list_table(&labs::list(&cx.library).map_err(failed)?)),
-        Some(LabsVerb::Show { lab }) => {
-            data(&labs::show(&cx.library, &draft::lab_name(cx, lab)?).map_err(failed)?);
-        }
-        Some(LabsVerb::New { name, folder }) => {
-            let name = name.parse().map_err(|error: crate::lab::name::NameError| {
-                Failure::new(Exit::Usage, "usage.name", "name the lab").because(&error)
-            })?;
-            wrote(labs::new(&cx.library, &name, folder).map_err(failed)?);
-        }
-        Some(LabsVerb::Check { lab, form }) => {
-            let checked = labs::check(&cx.library, lab).map_err(failed)?;
-            shown(form.output, quiet, || checked.to_string(), || json!(checked));
-        }
-        Some(LabsVerb::Schema) => data(&labs::schema()),
-        Some(LabsVerb::Export { folder, force }) => {
-            let existing = if *force { Existing::Replace } else { Existing::Keep };
-            wrote(labs::export(folder, existing).map_err(failed)?);
-        }
-    }
-    Ok(Exit::Done)
 }

@@ -2,6 +2,7 @@
 
 use crate::cluster::state::Wish;
 use crate::failure::{Exit, Failure};
+use crate::lab::builtin::LibraryError;
 use crate::lab::file::Lab;
 use crate::lab::images::OsImage;
 use crate::lab::name::{ClusterName, LabName};
@@ -67,6 +68,11 @@ pub fn unread(error: &LabsError) -> Failure {
     let (exit, id) = match error {
         LabsError::Wrong { .. } => (Exit::LabInvalid, "lab.invalid"),
         LabsError::NoFile { .. } => (Exit::NoSuch, "lab.none"),
+        LabsError::Library(LibraryError::Differ { .. }) => {
+            return Failure::new(Exit::Conflict, "labs.differ", "write the files")
+                .because(error)
+                .hint("--force overwrites them; another folder leaves them as they are");
+        }
         LabsError::Library(_) => (Exit::NoSuch, "lab.unreadable"),
     };
     Failure::new(exit, id, "read the lab").because(error)

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::cx::counted;
 use super::table::{columns, size};
 use crate::lab::builtin::{self, Existing, Library, LibraryError, Text, write::write_all};
 use crate::lab::file::{Artifact, Lab};
@@ -134,8 +135,8 @@ pub fn show(library: &Library, name: &LabName) -> Result<String, LabsError> {
     let (lab, lock) = read(library, name, &[], None)?;
     let nodes: Vec<&str> = lab.nodes.names.iter().map(NodeName::as_str).collect();
     let each = format!(
-        "{} cpus, {} memory, {} disk each",
-        lab.nodes.cpus,
+        "{}, {} memory, {} disk each",
+        counted(lab.nodes.cpus.into(), "cpu"),
         size(lab.nodes.memory_mib),
         size(lab.nodes.disk_mib)
     );

@@ -1,7 +1,7 @@
 //! What is wanted, as values.
 //!
 //! A lab is text until [`file::Lab`] reads it: [`tree`] turns YAML into a tree in which every key knows its place,
-//! [`setting`] applies `--set` to that tree, and the reader takes it apart with [`scalar`], noting every [`problem`]
+//! [`setting`] applies `--set` to that tree, and the reader takes it apart with `scalar`, noting every [`problem`]
 //! instead of stopping at the first. What comes out cannot be wrong. [`lock`](lock_file) does the same for the pins.
 //!
 //! [`plan()`](plan::plan) turns lab, lock, cluster name and lab network into one value: pure and total. [`render`] makes
@@ -13,6 +13,8 @@
 
 pub mod addressing;
 pub mod builtin;
+#[cfg(test)]
+pub(crate) mod example;
 pub mod file;
 pub mod images;
 pub mod lock_file;

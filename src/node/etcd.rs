@@ -62,7 +62,7 @@ pub fn ask_keys(endpoints: &[String], keys: &[String]) -> Argv {
     let body = serde_json::json!({ "success": ranges });
     let file = |name: &str| format!("{PKI}/{name}");
     Argv::new("curl")
-        .args(["-sS", "-m", "6", "--cacert", &file("ca.crt"), "--cert", &file("node.crt"), "--key", &file("node.key")])
+        .args(["-sS", "-m", "15", "--cacert", &file("ca.crt"), "--cert", &file("node.crt"), "--key", &file("node.key")])
         .args(["-w", "\ncurl: (%{exitcode}) %{errormsg}\n", "-d", &body.to_string()])
         .args(endpoints.iter().map(|endpoint| format!("https://{endpoint}/v3/kv/txn")))
 }

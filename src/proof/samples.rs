@@ -1,11 +1,11 @@
 //! Plans and readings for the tests of the judges.
 
 use crate::command::{Argv, Ended, Output};
-use crate::lab::addressing::{LAB_POOL, unused_pod};
-use crate::lab::file::{Bgp, Installer, Lab, Network, Nodes, Timers};
+use crate::lab::addressing::unused_pod;
+use crate::lab::example;
+use crate::lab::file::Lab;
 use crate::lab::name::NodeName;
-use crate::lab::pin::Lock;
-use crate::lab::plan::{LabNet, Plan, ProofPlan, plan as make};
+use crate::lab::plan::Plan;
 use crate::node::{container, etcd, identity, link, reach};
 use crate::proof::{Answer, Check, Clock, Place, Probe, Reading, Readings, Scene, Verdict};
 
@@ -17,30 +17,12 @@ pub fn node(index: usize) -> NodeName {
 }
 
 fn lab(nodes: usize) -> Lab {
-    Lab {
-        name: "primer".parse().expect("a name"),
-        about: String::new(),
-        image: "debian-12".into(),
-        installer: Installer::Primer,
-        nodes: Nodes { names: (1..=nodes).map(node).collect(), cpus: 1, memory_mib: 512, disk_mib: 3072 },
-        network: Network {
-            lab: None,
-            pods: "10.244.0.0/16".parse().expect("a range"),
-            block: 26,
-            services: "10.96.0.0/16".parse().expect("a range"),
-            domain: "cluster.local".into(),
-            mtu: 1500,
-        },
-        bgp: Bgp { asn: 64512, mesh: true, reflectors: vec![], timers: Timers::Quick },
-        artifacts: vec![],
-        proof: ProofPlan { stability_s: 5, up_s: 60, verify_s: 25 },
-    }
+    let names: Vec<String> = (1..=nodes).map(|index| node(index).to_string()).collect();
+    example::lab(&names.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 fn planned(lab: &Lab) -> Plan {
-    let net = format!("{}/24", std::net::Ipv4Addr::new(198, 18, 7, 0)).parse().expect("a range");
-    assert!(LAB_POOL.contains(&net));
-    make(lab, &Lock { schema: 1, pins: vec![], missing: vec![] }, &"demo".parse().expect("a name"), LabNet(net))
+    example::planned(lab, "demo")
 }
 
 /// The mesh of 198.18.7.11, .12, … with blocks of 10.244.0.0/16.
@@ -138,7 +120,7 @@ impl Stage {
     /// What a node got at the master's own address and at the service's.
     pub fn answers(&mut self, index: usize, bodies: [&str; 2]) {
         let probe = super::machine::datastore(&self.plan, &node(index));
-        let text: String = bodies.iter().map(|body| format!("{body}\ncurl: (0) \n")).collect();
+        let text = bodies.iter().fold(String::new(), |text, body| text + body + "\ncurl: (0) \n");
         self.say(probe, 0, &text, "");
     }
 

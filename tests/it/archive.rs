@@ -10,9 +10,8 @@ use calicolab::artifact::payload;
 use calicolab::artifact::store::{Cache, Reach, Store, Verified};
 use calicolab::cmd::lock::{self, Change, Relocked, When};
 use calicolab::event::Events;
-use calicolab::lab::file::{Artifact, Bgp, Installer, Lab, Network, Nodes, On, Timers};
+use calicolab::lab::file::{Artifact, Lab, On};
 use calicolab::lab::pin::{Arch, Digest, LOCK_SCHEMA, Lock, Pin, Source};
-use calicolab::lab::plan::ProofPlan;
 
 /// An archive of one suite on a loopback address, signed by a key made for it.
 struct Repository {
@@ -243,26 +242,9 @@ async fn a_lock_follows_the_archive_only_when_a_version_is_gone() {
 }
 
 fn lab(package: &str) -> Lab {
-    let net = |text: &str| text.parse().expect("a network");
     let source = Source::Apt { package: package.into(), suite: "test".into() };
-    Lab {
-        name: "primer".parse().expect("a name"),
-        about: String::new(),
-        image: "debian-12".into(),
-        installer: Installer::Primer,
-        nodes: Nodes { names: vec!["n1".parse().expect("a name")], cpus: 1, memory_mib: 512, disk_mib: 3072 },
-        network: Network {
-            lab: None,
-            pods: net("10.244.0.0/16"),
-            block: 26,
-            services: net("10.96.0.0/16"),
-            domain: "cluster.local".into(),
-            mtu: 1500,
-        },
-        bgp: Bgp { asn: 64512, mesh: true, reflectors: Vec::new(), timers: Timers::Quick },
-        artifacts: vec![Artifact { name: package.into(), source, on: On::All, files: vec!["usr/sbin/prog".into()] }],
-        proof: ProofPlan { stability_s: 5, up_s: 60, verify_s: 25 },
-    }
+    let artifact = Artifact { name: package.into(), source, on: On::All, files: vec!["usr/sbin/prog".into()] };
+    Lab { artifacts: vec![artifact], ..crate::support::plans::lab(2) }
 }
 
 #[tokio::test]

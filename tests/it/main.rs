@@ -1,9 +1,12 @@
 //! Parts tried with the real programs they speak to: one test binary.
 
 mod archive;
+mod cli;
+mod cloud_init;
 mod image;
 mod proof;
 mod ssh;
 mod ssh_put;
 mod ssh_trust;
 mod support;
+mod tidy;

@@ -1,3 +1,5 @@
+//! Labs listed, shown, begun and checked, those of the binary and those of a folder.
+
 use std::fs;
 
 use super::*;

@@ -3,29 +3,11 @@
 use std::time::Duration;
 
 use super::*;
-use crate::lab::file::{Bgp, Installer, Network, Nodes, On, Timers};
-use crate::lab::plan::ProofPlan;
+use crate::lab::example;
+use crate::lab::file::On;
 
 fn lab(packages: &[&str]) -> Lab {
-    let net = |text: &str| text.parse().expect("a network");
-    Lab {
-        name: "primer".parse().expect("a name"),
-        about: String::new(),
-        image: "debian-12".into(),
-        installer: Installer::Primer,
-        nodes: Nodes { names: vec!["n1".parse().expect("a name")], cpus: 1, memory_mib: 512, disk_mib: 3072 },
-        network: Network {
-            lab: None,
-            pods: net("10.244.0.0/16"),
-            block: 26,
-            services: net("10.96.0.0/16"),
-            domain: "cluster.local".into(),
-            mtu: 1500,
-        },
-        bgp: Bgp { asn: 64512, mesh: true, reflectors: Vec::new(), timers: Timers::Quick },
-        artifacts: packages.iter().map(|package| artifact(package)).collect(),
-        proof: ProofPlan { stability_s: 5, up_s: 60, verify_s: 25 },
-    }
+    Lab { artifacts: packages.iter().map(|package| artifact(package)).collect(), ..example::lab(&["n1"]) }
 }
 
 fn artifact(package: &str) -> Artifact {

@@ -1,3 +1,5 @@
+//! Plans as people read them, and what differs between two.
+
 use super::*;
 use crate::lab::builtin::Library;
 use crate::lab::pin::{Arch, Lock, Pin};

@@ -1,3 +1,5 @@
+//! What the binary carries, and the folder that takes its place.
+
 use std::fs;
 
 use super::*;

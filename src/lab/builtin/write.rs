@@ -1,10 +1,10 @@
 //! Files written out for people to edit: all or none, and never over what they have changed.
 
-use std::fs::{self, File};
-use std::io::Write as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::LibraryError;
+use crate::durable;
 
 /// What happens to files that are there already and differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,20 +39,7 @@ pub(crate) fn write_all(files: Vec<(PathBuf, Vec<u8>)>, existing: Existing) -> R
     Ok(wanted.into_iter().map(|(path, _)| path).collect())
 }
 
-/// Write beside, sync, rename: a reader sees the old file or the new one, whole.
 fn write_one(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().unwrap_or_else(|| Path::new("."));
-    fs::create_dir_all(folder)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = folder.join(format!(".{name}.{}", std::process::id()));
-    let written = File::create_new(&beside).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)
-    });
-    if written.is_err() {
-        // Whatever could be made of it is of no use; the reason is told already.
-        let _ = fs::remove_file(&beside);
-    }
-    written
+    fs::create_dir_all(path.parent().unwrap_or_else(|| Path::new(".")))?;
+    durable::write(path, bytes, 0o644)
 }

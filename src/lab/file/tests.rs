@@ -1,3 +1,5 @@
+//! Right labs and wrong ones: every problem has its place, its nearest word or its remedy.
+
 use super::super::addressing::{LAB_POOL, NAT, overlap};
 use super::super::builtin::Library;
 use super::*;

@@ -1,3 +1,5 @@
+//! Plans of the default lab and of its variations, and what holds of all of them.
+
 use proptest::prelude::*;
 
 use super::super::file::tests::{primer, primer_text, read};

@@ -1,3 +1,5 @@
+//! What nodes read, rendered from plans and secrets, and templates that are wrong.
+
 use std::fs;
 
 use super::super::file::tests::primer;

@@ -35,7 +35,7 @@ const PROVEN: i32 = 33;
 
 const DEVICE: &str = "/dev/kvm";
 
-/// Find out, within [`LIMIT`]. Cheap questions first; the guest's run is the judge.
+/// Find out, within `LIMIT`. Cheap questions first; the guest's run is the judge.
 pub async fn probe() -> Accelerator {
     if let Some(why) = closed(OpenOptions::new().read(true).write(true).open(DEVICE).map(drop)) {
         return Accelerator { accel: Accel::Tcg, why };

@@ -8,9 +8,7 @@ use super::end::Limits;
 use super::process::{Identity, labelled};
 use super::*;
 use crate::event::Events;
-use crate::lab::file::{Bgp, Installer, Lab, Network, Nodes, Timers};
-use crate::lab::pin::{LOCK_SCHEMA, Lock};
-use crate::lab::plan::{LabNet, ProofPlan, plan};
+use crate::lab::example;
 use crate::machine::this_boot;
 use crate::wait::{Asked, Patience, until};
 
@@ -23,28 +21,11 @@ const GUEST: [u8; 17] =
 
 /// A plan of small nodes `n1`, `n2`, ….
 pub fn small_plan(nodes: usize) -> Plan {
-    let name = |n| format!("n{n}").parse().expect("a host name");
-    let lab = Lab {
-        name: "tiny".parse().expect("a lab name"),
-        about: "machines that halt".into(),
-        image: "tiny".into(),
-        installer: Installer::Primer,
-        nodes: Nodes { names: (1..=nodes).map(name).collect(), cpus: 1, memory_mib: 16, disk_mib: 8 },
-        network: Network {
-            lab: None,
-            pods: "10.244.0.0/16".parse().expect("a range"),
-            block: 26,
-            services: "10.96.0.0/16".parse().expect("a range"),
-            domain: "cluster.local".into(),
-            mtu: 1500,
-        },
-        bgp: Bgp { asn: 64512, mesh: true, reflectors: Vec::new(), timers: Timers::Quick },
-        artifacts: Vec::new(),
-        proof: ProofPlan { stability_s: 5, up_s: 60, verify_s: 25 },
-    };
-    let lock = Lock { schema: LOCK_SCHEMA, pins: Vec::new(), missing: Vec::new() };
-    let net = LabNet("198.18.7.0/24".parse().expect("a range"));
-    plan(&lab, &lock, &"tiny".parse().expect("a cluster name"), net)
+    let names: Vec<String> = (1..=nodes).map(|number| format!("n{number}")).collect();
+    let mut lab = example::lab(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    lab.nodes.memory_mib = 16;
+    lab.nodes.disk_mib = 8;
+    example::planned(&lab, "tiny")
 }
 
 /// A cluster of tiny guests in a folder of its own.

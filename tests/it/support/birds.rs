@@ -11,11 +11,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use calicolab::command::{self, Argv, Output};
-use calicolab::lab::file::{Bgp, Installer, Lab, Network, Nodes, Timers};
-use calicolab::lab::name::NodeName;
-use calicolab::lab::pin::Lock;
-use calicolab::lab::plan::{LabNet, Plan, ProofPlan, plan};
+use calicolab::lab::plan::{Plan, ProofPlan};
 use calicolab::proof::round::{Ask, Askers};
+
+use super::plans;
 
 /// Which BIRD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -301,25 +300,8 @@ pub fn ip(words: &[&str]) {
 }
 
 fn planned(count: usize) -> Plan {
-    let names: Vec<NodeName> = (1..=count).map(|at| format!("calico-{at:02}").parse().expect("a name")).collect();
-    let lab = Lab {
-        name: "primer".parse().expect("a name"),
-        about: String::new(),
-        image: "debian-12".into(),
-        installer: Installer::Primer,
-        nodes: Nodes { names, cpus: 1, memory_mib: 512, disk_mib: 3072 },
-        network: Network {
-            lab: None,
-            pods: "10.244.0.0/16".parse().expect("a range"),
-            block: 26,
-            services: "10.96.0.0/16".parse().expect("a range"),
-            domain: "cluster.local".into(),
-            mtu: 1500,
-        },
-        bgp: Bgp { asn: 64512, mesh: true, reflectors: vec![], timers: Timers::Quick },
-        artifacts: vec![],
-        proof: ProofPlan { stability_s: 2, up_s: 30, verify_s: 10 },
-    };
-    let lock = Lock { schema: 1, pins: vec![], missing: vec![] };
-    plan(&lab, &lock, &"demo".parse().expect("a name"), LabNet("198.18.7.0/24".parse().expect("a range")))
+    let mut lab = plans::lab(count);
+    lab.artifacts.clear();
+    lab.proof = ProofPlan { stability_s: 2, up_s: 30, verify_s: 10 };
+    plans::of(&lab, "demo")
 }

@@ -1,5 +1,6 @@
 //! Real parts that several tests need.
 
 pub mod birds;
+pub mod plans;
 pub mod pods;
 pub mod sshd;

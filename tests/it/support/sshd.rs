@@ -8,11 +8,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use calicolab::command;
 use calicolab::lab::name::{NodeName, PerNode};
 use calicolab::machine::Target;
 use calicolab::ssh::keys::ClusterKeys;
 
+/// Where programs that only tests need are unpacked.
+const PROGRAMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/programs/root");
 /// How long sshd may take for anything a test waits for.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -49,7 +50,8 @@ impl Sshd {
     }
 
     fn start_with(host_key: impl Fn(&ClusterKeys, &NodeName) -> String, level: &str) -> Self {
-        let program = command::find("sshd").expect("sshd is missing: apt install openssh-server");
+        let program = Path::new(PROGRAMS).join("usr/sbin/sshd");
+        assert!(program.exists(), "{} is missing: run scripts/test-programs.sh", program.display());
         let folder = tempfile::tempdir().expect("a folder");
         let nodes: PerNode<()> = serde_json::from_str(r#"[["calico-01", null]]"#).expect("one node");
         let node = nodes.names().next().expect("one node").clone();
@@ -72,6 +74,7 @@ impl Sshd {
             let config = folder.path().join("sshd_config");
             write(&config, &config_text(folder.path(), port, level), 0o600);
             let mut child = Command::new(&program)
+                .env("LD_LIBRARY_PATH", Path::new(PROGRAMS).join("usr/lib/x86_64-linux-gnu"))
                 .args(["-D", "-e", "-f"])
                 .arg(&config)
                 .stdin(Stdio::null())

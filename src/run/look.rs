@@ -1,0 +1,62 @@
+//! The verbs that only look, from their words to what is shown: plan, doctor, ls, status.
+
+use serde_json::json;
+
+use super::{shown, want};
+use crate::cli::{Format, Wish};
+use crate::cmd::cx::Cx;
+use crate::cmd::{self, draft, up, verify};
+use crate::failure::{Exit, Failure};
+use crate::proof::expect;
+
+pub(super) async fn planned(cx: &Cx<'_>, want: &up::Want, output: Format, quiet: bool) -> Result<Exit, Failure> {
+    let (_, plan) = up::drafted(cx, want)?;
+    draft::complete(&plan)?;
+    let estimate = match cx.providers.first() {
+        Some(provider) => provider.estimate(&plan).await,
+        None => None,
+    };
+    let checks: Vec<String> = expect::expect(&plan).iter().map(|check| check.id().to_string()).collect();
+    shown(output, quiet, || cmd::plan::text(&plan, &checks, estimate.as_ref()), || json!(plan));
+    Ok(Exit::Done)
+}
+
+pub(super) async fn list_clusters(cx: &Cx<'_>, output: Format, quiet: bool) -> Result<Exit, Failure> {
+    let found = cx.home.list().map_err(|error| Failure::of_state("list the clusters", &error))?;
+    let mut powers = Vec::new();
+    for one in &found {
+        powers.push(match &one.state {
+            Ok(state) => cx.power(state).await,
+            Err(_) => None,
+        });
+    }
+    let lines: Vec<_> =
+        found.iter().zip(&powers).map(|(found, power)| cmd::ls::Line { found, power: power.as_deref() }).collect();
+    shown(output, quiet, || cmd::ls::table(&lines, jiff::Timestamp::now()), || cmd::ls::json(&lines));
+    Ok(Exit::Done)
+}
+
+pub(super) async fn status(cx: &Cx<'_>, name: Option<&str>, output: Format, quiet: bool) -> Result<Exit, Failure> {
+    let cluster = cx.which(name)?;
+    let state = cx.home.read(&cluster).map_err(|error| up::not_locked(&cluster, &error))?;
+    let (power, holder) = (cx.power(&state).await, cx.home.holder(&cluster));
+    let plan = verify::plan_of(cx, &cluster).ok();
+    let files = cmd::status::files(&cx.home.folder(&cluster), &state);
+    let facts = cmd::status::Facts {
+        state: &state,
+        holder: holder.as_ref(),
+        plan: plan.as_ref(),
+        power: power.as_deref(),
+        files: &files,
+        now: jiff::Timestamp::now(),
+    };
+    shown(output, quiet, || cmd::status::text(&facts), || cmd::status::json(&facts));
+    Ok(Exit::Done)
+}
+
+pub(super) async fn doctor(cx: &Cx<'_>, lab: &str, output: Format, quiet: bool) -> Result<Exit, Failure> {
+    let asked = Wish { nodes: None, sets: Vec::new() };
+    let report = cmd::doctor::doctor(cx, &want(lab, None, &asked)?).await?;
+    shown(output, quiet, || cmd::doctor::text(&report), || json!(report));
+    Ok(if report.fit { Exit::Done } else { Exit::HostUnfit })
+}
