@@ -83,7 +83,7 @@ bring() { # NODE
 	mkdir -p "$stage/run"
 	cp "$work/on-node.sh" "$stage/run/floor.sh"
 	(cd "$stage" && find . -type f | tar --owner=0 --group=0 -c -T -) |
-		ssh_to "$1" "sudo sh -c 'tar -xp -C / -f - && exec sh /run/floor.sh $peers $(cat "$kept/service")'" </dev/stdin |
+		ssh_to "$1" "sudo sh -c 'tar -xp -C / -f - && exec sh /run/floor.sh $peers $(cat "$kept/service")'" |
 		while read -r what; do reached "$what"; done
 }
 
