@@ -27,29 +27,86 @@ impl Default for Manner {
     }
 }
 
-/// Fetch `url` into the file `into`, at most `cap` bytes; what the file holds already is gone on from, if the server
-/// can. `tell` hears how many bytes there are, and of how many where the server says so. The bytes are not checked:
-/// who uses them hashes them.
-pub(super) async fn get(
-    client: &Client,
-    manner: Manner,
-    url: &str,
-    into: &Path,
-    cap: u64,
-    tell: &mut (dyn FnMut(u64, Option<u64>) + Send),
-) -> Result<(), FetchError> {
-    let mut pause = manner.pause;
-    let mut attempt = 1;
-    loop {
-        match once(client, manner, url, into, cap, tell).await {
-            Err(error) if passing(&error) && attempt < manner.attempts => {
-                tracing::debug!(url, attempt, %error, "trying again");
-                tokio::time::sleep(pause).await;
-                pause *= 2;
-                attempt += 1;
+/// One address to be fetched into one file.
+pub(super) struct Transfer<'a> {
+    /// Speaks to the server.
+    pub client: &'a Client,
+    /// How patiently.
+    pub manner: Manner,
+    /// From where.
+    pub url: &'a str,
+    /// Into which file; what it holds already is gone on from, if the server can.
+    pub into: &'a Path,
+    /// The most that is accepted, in bytes.
+    pub cap: u64,
+}
+
+/// Hears how many bytes there are, and of how many where the server says so.
+type Tell<'a> = dyn FnMut(u64, Option<u64>) + Send + 'a;
+
+impl Transfer<'_> {
+    /// Fetch, again and again where that may help. The bytes are not checked: who uses them hashes them.
+    pub(super) async fn run(&self, tell: &mut Tell<'_>) -> Result<(), FetchError> {
+        let mut pause = self.manner.pause;
+        let mut attempt = 1;
+        loop {
+            match self.once(tell).await {
+                Err(error) if passing(&error) && attempt < self.manner.attempts => {
+                    tracing::debug!(url = self.url, attempt, %error, "trying again");
+                    // No waiting for a condition: attempts are few and counted, and a server in trouble gets more
+                    // rest after each.
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                    attempt += 1;
+                }
+                ended => return ended,
             }
-            ended => return ended,
         }
+    }
+
+    async fn once(&self, tell: &mut Tell<'_>) -> Result<(), FetchError> {
+        let &Self { client, manner, url, into, cap } = self;
+        let folder = into.parent().unwrap_or(into);
+        let writing = failed(&format!("writing {}", into.display()), folder, cap);
+        let had = tokio::fs::metadata(into).await.map_or(0, |meta| meta.len());
+        let mut request = client.get(url);
+        if had > 0 {
+            request = request.header(RANGE, format!("bytes={had}-"));
+        }
+        let mut response = heard(manner, url, request.send()).await?;
+        let status = response.status();
+        if status == StatusCode::RANGE_NOT_SATISFIABLE {
+            // What is there is no beginning of what the server has: the next attempt begins afresh.
+            tokio::fs::remove_file(into).await.map_err(&writing)?;
+        }
+        if !status.is_success() {
+            return Err(FetchError::Status { url: url.into(), status: status.as_u16() });
+        }
+        let mut have = if continues(&response, had) { had } else { 0 };
+        let total = response.content_length().map(|rest| have.saturating_add(rest));
+        let too_long = || FetchError::TooLong { url: url.into(), limit: cap };
+        if total.is_some_and(|total| total > cap) {
+            return Err(too_long());
+        }
+        let mut open = tokio::fs::OpenOptions::new();
+        open.create(true).write(true).truncate(false);
+        let mut file = open.open(into).await.map_err(&writing)?;
+        file.set_len(have).await.map_err(&writing)?;
+        file.seek(std::io::SeekFrom::Start(have)).await.map_err(&writing)?;
+        let ended = async {
+            while let Some(chunk) = heard(manner, url, response.chunk()).await? {
+                have += chunk.len() as u64;
+                if have > cap {
+                    return Err(too_long());
+                }
+                file.write_all(&chunk).await.map_err(&writing)?;
+                tell(have, total);
+            }
+            Ok(())
+        };
+        let ended = ended.await;
+        // The last write may still be under way in another thread, and the next attempt goes on from what is there.
+        file.flush().await.map_err(&writing).and(ended)
     }
 }
 
@@ -60,57 +117,6 @@ fn passing(error: &FetchError) -> bool {
         FetchError::Status { status, .. } => *status >= 500 || matches!(status, 408 | 416 | 429),
         _ => false,
     }
-}
-
-async fn once(
-    client: &Client,
-    manner: Manner,
-    url: &str,
-    into: &Path,
-    cap: u64,
-    tell: &mut (dyn FnMut(u64, Option<u64>) + Send),
-) -> Result<(), FetchError> {
-    let folder = into.parent().unwrap_or(into);
-    let writing = failed(&format!("writing {}", into.display()), folder, cap);
-    let had = tokio::fs::metadata(into).await.map_or(0, |meta| meta.len());
-    let mut request = client.get(url);
-    if had > 0 {
-        request = request.header(RANGE, format!("bytes={had}-"));
-    }
-    let mut response = heard(manner, url, request.send()).await?;
-    let status = response.status();
-    if status == StatusCode::RANGE_NOT_SATISFIABLE {
-        // What is there is no beginning of what the server has: the next attempt begins afresh.
-        tokio::fs::remove_file(into).await.map_err(&writing)?;
-    }
-    if !status.is_success() {
-        return Err(FetchError::Status { url: url.into(), status: status.as_u16() });
-    }
-    let mut have = if continues(&response, had) { had } else { 0 };
-    let total = response.content_length().map(|rest| have.saturating_add(rest));
-    let too_long = || FetchError::TooLong { url: url.into(), limit: cap };
-    if total.is_some_and(|total| total > cap) {
-        return Err(too_long());
-    }
-    let mut open = tokio::fs::OpenOptions::new();
-    open.create(true).write(true).truncate(false);
-    let mut file = open.open(into).await.map_err(&writing)?;
-    file.set_len(have).await.map_err(&writing)?;
-    file.seek(std::io::SeekFrom::Start(have)).await.map_err(&writing)?;
-    let ended = async {
-        while let Some(chunk) = heard(manner, url, response.chunk()).await? {
-            have += chunk.len() as u64;
-            if have > cap {
-                return Err(too_long());
-            }
-            file.write_all(&chunk).await.map_err(&writing)?;
-            tell(have, total);
-        }
-        Ok(())
-    };
-    let ended = ended.await;
-    // The last write may still be under way in another thread, and the next attempt goes on from what is there.
-    file.flush().await.map_err(&writing).and(ended)
 }
 
 /// Whether the answer is the rest of a file of which `had` bytes are here.

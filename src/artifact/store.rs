@@ -8,7 +8,7 @@ use futures::future::try_join_all;
 use super::FetchError;
 use super::apt::Archive;
 use super::files::{self, EntryLock, blocking, failed};
-use super::http::{self, Manner};
+use super::http::{Manner, Transfer};
 use crate::durable;
 use crate::event::{Event, Events, Step};
 use crate::lab::name::LabName;
@@ -255,16 +255,15 @@ impl Store {
             let mut tell = teller(pin, events);
             let cap = pin.bytes.unwrap_or(UNSIZED_CAP);
             let begun = part.exists();
-            let mut ended = http::get(&client, self.manner, url, &part, cap, &mut tell).await;
+            let transfer = Transfer { client: &client, manner: self.manner, url, into: &part, cap };
+            let mut ended = transfer.run(&mut tell).await;
             if ended.is_ok() {
                 ended = match self.adopt(pin, &part, url, events).await {
                     // The beginning may be of another run's making; only a whole transfer speaks for the server.
-                    Err(FetchError::Mismatch { .. }) if begun => {
-                        match http::get(&client, self.manner, url, &part, cap, &mut tell).await {
-                            Ok(()) => return self.adopt(pin, &part, url, events).await,
-                            Err(error) => Err(error),
-                        }
-                    }
+                    Err(FetchError::Mismatch { .. }) if begun => match transfer.run(&mut tell).await {
+                        Ok(()) => return self.adopt(pin, &part, url, events).await,
+                        Err(error) => Err(error),
+                    },
                     Err(error) => Err(error),
                     Ok(file) => return Ok(file),
                 };

@@ -25,7 +25,7 @@ use crate::lab::name::{NodeName, PerNode};
 use crate::lab::plan::Plan;
 use crate::lab::render::{self, HostKey, Secrets};
 use crate::machine::{
-    DirectBoot, Image, ImageForm, Leased, Machine, Place, Provider, ProviderError, Seed, console_tail, this_boot,
+    DirectBoot, Image, ImageForm, Leased, Machine, Order, Place, Provider, ProviderError, Seed, console_tail, this_boot,
 };
 use crate::proof::ask::{Ask, Askers};
 use crate::ssh::keys::ClusterKeys;
@@ -230,7 +230,8 @@ async fn boot(
             unwritten.get_or_insert(error);
         }
     };
-    let booted = site.provider.boot(place, site.plan, site.leased, image, seeds, &mut found).await;
+    let order = Order { place, plan: site.plan, leased: site.leased, image, seeds };
+    let booted = site.provider.boot(&order, &mut found).await;
     let machines = booted.map_err(|error| not_booted(&error))?;
     if let Some(error) = unwritten {
         return Err(Failure::new(Exit::Unexpected, "state.write", "record the machines").because(&error));

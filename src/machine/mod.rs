@@ -170,6 +170,20 @@ fn list(errors: &[ProviderError]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
+/// The machines that are wanted.
+pub struct Order<'a> {
+    /// Where they belong.
+    pub place: &'a Place,
+    /// Which, and how large.
+    pub plan: &'a Plan,
+    /// What they use of this host.
+    pub leased: &'a Leased,
+    /// What they are made from.
+    pub image: &'a Image,
+    /// What each is told at its first boot.
+    pub seeds: &'a PerNode<Seed>,
+}
+
 /// Is told of each machine as it comes to exist. (A name of its own, since `async_trait` would give the two borrows
 /// lifetimes of the whole call.)
 pub type Found<'a> = dyn FnMut(&NodeName, &Machine) + Send + 'a;
@@ -198,15 +212,7 @@ pub trait Provider: Send + Sync {
 
     /// Start what is not running, all at once, making what is not there; tells of each machine as it comes to
     /// exist. Returns when every machine's process runs; none need be ready.
-    async fn boot(
-        &self,
-        place: &Place,
-        plan: &Plan,
-        leased: &Leased,
-        image: &Image,
-        seeds: &PerNode<Seed>,
-        found: &mut Found<'_>,
-    ) -> Result<PerNode<Machine>, ProviderError>;
+    async fn boot(&self, order: &Order<'_>, found: &mut Found<'_>) -> Result<PerNode<Machine>, ProviderError>;
 
     /// What exists on this host under the cluster's label, by label and not by memory.
     async fn machines(&self, place: &Place) -> Result<Vec<(NodeName, Power)>, ProviderError>;

@@ -77,6 +77,7 @@ pub async fn prove(
         let Some(wake) = taking.next_look().filter(|wake| *wake <= deadline && Instant::now() < deadline) else {
             break;
         };
+        // Not a fixed pause: this is the moment at which the first open check can have another answer.
         tokio::time::sleep_until(wake).await;
     }
     raised.remove().await;

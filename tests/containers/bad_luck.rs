@@ -2,12 +2,11 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use calicolab::event::Step;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::lab::{Lab, Test};
+use crate::lab::{Lab, Test, eventually};
 
 /// The tests.
 pub const ALL: &[Test] = &[
@@ -77,16 +76,8 @@ fn a_container_killed() {
     let mut up = lab.follow(&["up"]);
     up.machine("calico-02");
     // It is told of as soon as it is begun, which may be before its processes bear its name.
-    let end = Instant::now() + Duration::from_secs(30);
-    let found = loop {
-        let found = processes(&mark(&lab), "calico-02");
-        if !found.is_empty() {
-            break found;
-        }
-        assert!(Instant::now() < end, "calico-02 never had a process");
-        std::thread::sleep(Duration::from_millis(20));
-    };
-    for process in found {
+    let found = || Some(processes(&mark(&lab), "calico-02")).filter(|found| !found.is_empty());
+    for process in eventually("calico-02 has processes", found) {
         // It may be gone with the one before.
         let _ = kill_process(process, Signal::KILL);
     }

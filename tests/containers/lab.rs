@@ -5,18 +5,25 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use calicolab::event::{Event, Stamped, Step};
 use serde_json::Value;
 
-use crate::left;
+use crate::{left, waiting};
 
 /// A test: its name and what it does.
 pub type Test = (&'static str, fn());
 
 /// The name by which this binary is the product.
 pub const PRODUCT: &str = "calicolab";
+
+/// Wait for `condition` where there is no runtime to wait in.
+#[track_caller]
+pub fn eventually<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(waiting::eventually(what, condition))
+}
 
 /// A home for clusters, removed with all of them in the end.
 pub struct Lab {
@@ -108,11 +115,8 @@ impl Lab {
     /// Run a shell's words on a node until they succeed.
     #[track_caller]
     pub fn until(&self, node: &str, words: &str) {
-        let began = Instant::now();
-        while !self.run(&["ssh", node, "--", &format!("sudo sh -c '{words}'")]).status.success() {
-            assert!(began.elapsed() < Duration::from_secs(60), "on {node}: `{words}` does not come true");
-            std::thread::sleep(Duration::from_millis(200));
-        }
+        let asked = || self.run(&["ssh", node, "--", &format!("sudo sh -c '{words}'")]).status.success().then_some(());
+        eventually(&format!("`{words}` on {node}"), asked);
     }
 
     /// Start the product and read what happens.

@@ -11,6 +11,8 @@ mod lab;
 mod left;
 mod nspawn;
 mod story;
+#[path = "../support/waiting.rs"]
+mod waiting;
 
 use std::fmt::Display;
 use std::process::ExitCode;

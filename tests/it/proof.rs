@@ -10,6 +10,7 @@ use calicolab::proof::{Finding, Proof, Verdict, judge_again};
 
 use crate::support::birds::{Birds, Flavour, Twist};
 use crate::support::pods;
+use crate::support::waiting::eventually;
 
 const BOTH: [Flavour; 2] = [Flavour::One, Flavour::Two];
 const UNDERLAY: &[&str] = &["address", "link", "peers", "session", "route"];
@@ -219,15 +220,10 @@ async fn an_interrupted_proof_leaves_no_container() {
     let birds = Birds::new(Flavour::One, 2, &[]);
     pods::give(&birds);
     pods::inside(&birds, 1, &["ip", "addr", "add", "10.244.0.126/32", "dev", "lo"]);
-    let end = tokio::time::Instant::now() + Duration::from_secs(20);
+    let up = || (0..2).all(|index| !pods::list(&birds, index).is_empty()).then_some(());
     tokio::select! {
         _ = take(&birds, &["packet"], 60) => panic!("it cannot pass"),
-        () = async {
-            while pods::list(&birds, 0).is_empty() || pods::list(&birds, 1).is_empty() {
-                assert!(tokio::time::Instant::now() < end, "no container came up");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        } => {}
+        () = eventually("containers come up", up) => {}
     }
     pods::until_none(&birds).await;
 }

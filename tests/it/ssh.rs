@@ -6,6 +6,7 @@ use calicolab::command::{Argv, Ended};
 use calicolab::ssh::{Input, OUTPUT_CAP, Remote, SshError};
 
 use crate::support::sshd::Sshd;
+use crate::support::waiting::eventually;
 
 /// More than any command here needs on a busy host.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -92,9 +93,7 @@ async fn a_lost_connection_is_not_success() {
     let command = Argv::script("echo half; : >\"$1\"; sleep 20", [mark.to_str().expect("plain")]);
     let queued = Argv::new("true");
     let (first, second, ()) = tokio::join!(remote.run(&command, LIMIT), remote.run(&queued, LIMIT), async {
-        while !mark.exists() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        eventually("the command begins", || mark.exists().then_some(())).await;
         sshd.kill_connections();
     });
     assert!(matches!(first, Err(SshError::Lost { source: Some(_), .. })), "{first:?}");
@@ -154,7 +153,7 @@ async fn a_dropped_future_calls_its_command_off() {
     let command = Argv::script(": >\"$1\"; sleep 20", [mark.to_str().expect("plain")]);
     tokio::select! {
         _ = remote.run(&command, LIMIT) => panic!("it sleeps"),
-        () = async { while !mark.exists() { tokio::time::sleep(Duration::from_millis(5)).await } } => {}
+        () = eventually("the command begins", || mark.exists().then_some(())) => {}
     }
     let start = Instant::now();
     assert!(remote.run(&Argv::new("true"), LIMIT).await.expect("the session goes on").ok());

@@ -9,6 +9,7 @@ use calicolab::lab::pin::Digest;
 use calicolab::ssh::{Content, Remote, SshError, Upload};
 
 use crate::support::sshd::Sshd;
+use crate::support::waiting::eventually;
 
 /// More than any upload here needs on a busy host.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -108,19 +109,13 @@ async fn an_upload_that_is_broken_off_leaves_nothing() {
     file.set_len(128 << 20).expect("sparse");
     let put = remote
         .put(Upload { path: path.to_str().expect("plain").into(), mode: 0o600, content: Content::File(large) }, LIMIT);
-    let begun = async {
-        while names(&folder).len() == 1 {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
+    let begun = eventually("the upload begins", || (names(&folder).len() > 1).then_some(()));
     tokio::select! {
         done = put => panic!("it went too fast: {done:?}"),
         () = begun => {}
     }
     // The node notices the end of its input in its own time.
-    while names(&folder).len() > 1 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually("the part of a file goes away", || (names(&folder).len() == 1).then_some(())).await;
     assert_eq!(std::fs::read_to_string(&path).expect("it is there"), "old");
     assert!(remote.run(&Argv::new("true"), LIMIT).await.expect("the session goes on").ok());
 }
@@ -136,15 +131,11 @@ async fn a_lost_connection_leaves_no_part_of_a_file() {
     let path = folder.join("payload").to_str().expect("plain").to_string();
     let put = remote.put(Upload { path, mode: 0o600, content: Content::File(large) }, LIMIT);
     let (result, ()) = tokio::join!(put, async {
-        while names(&folder).is_empty() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        eventually("the upload begins", || (!names(&folder).is_empty()).then_some(())).await;
         sshd.kill_connections();
     });
     assert!(matches!(result, Err(SshError::Lost { .. })), "{result:?}");
-    while !names(&folder).is_empty() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually("the part of a file goes away", || names(&folder).is_empty().then_some(())).await;
 }
 
 #[tokio::test]
@@ -173,9 +164,8 @@ async fn a_file_that_changes_on_its_way_is_not_put_in_place() {
         LIMIT,
     );
     let change = async {
-        while !names(&folder).iter().any(|name| name.starts_with(".calicolab")) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        let begun = || names(&folder).iter().any(|name| name.starts_with(".calicolab")).then_some(());
+        eventually("the upload begins", begun).await;
         let file = std::fs::OpenOptions::new().write(true).open(&source).expect("it is there");
         std::os::unix::fs::FileExt::write_at(&file, &[2], (64 << 20) - 1).expect("written");
     };

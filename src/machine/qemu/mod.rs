@@ -26,7 +26,7 @@ use self::accel::Accelerator;
 use self::args::{QEMU, Spec};
 use self::end::Limits;
 use self::node::{Files, Record, Run, failed};
-use super::{Estimate, Found, Image, Kind, Lack, Leased, Machine, Place, Power, Provider, ProviderError, Seed, Target};
+use super::{Estimate, Found, Image, Kind, Lack, Machine, Order, Place, Power, Provider, ProviderError, Seed, Target};
 use crate::command::{self, Argv};
 use crate::lab::name::{NodeName, PerNode};
 use crate::lab::plan::Plan;
@@ -93,15 +93,8 @@ impl Provider for Qemu {
         Some(host::estimate(self.accelerator().await.accel, cores, plan.nodes.len()))
     }
 
-    async fn boot(
-        &self,
-        place: &Place,
-        plan: &Plan,
-        leased: &Leased,
-        image: &Image,
-        seeds: &PerNode<Seed>,
-        found: &mut Found<'_>,
-    ) -> Result<PerNode<Machine>, ProviderError> {
+    async fn boot(&self, order: &Order<'_>, found: &mut Found<'_>) -> Result<PerNode<Machine>, ProviderError> {
+        let &Order { place, plan, leased, image, seeds } = order;
         let accel = self.accelerator().await.accel;
         files_ready(place)?;
         let running: HashMap<NodeName, _> = scan(place)?.into_iter().collect();

@@ -9,7 +9,7 @@ use super::process::{Identity, labelled};
 use super::*;
 use crate::event::Events;
 use crate::lab::example;
-use crate::machine::this_boot;
+use crate::machine::{Leased, this_boot};
 use crate::wait::{Asked, Patience, until};
 
 /// What the tiny guest says on its console once it runs.
@@ -93,7 +93,7 @@ impl Tiny {
         let mut told = Vec::new();
         let mut found = |node: &NodeName, machine: &Machine| told.push((node.clone(), machine.clone()));
         let Self { qemu, place, plan, leased, image, seeds, .. } = self;
-        let booted = qemu.boot(place, plan, leased, image, seeds, &mut found).await;
+        let booted = qemu.boot(&Order { place, plan, leased, image, seeds }, &mut found).await;
         (booted, told)
     }
 

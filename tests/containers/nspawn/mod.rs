@@ -24,8 +24,7 @@ use async_trait::async_trait;
 use calicolab::lab::name::{NodeName, PerNode};
 use calicolab::lab::plan::Plan;
 use calicolab::machine::{
-    Found, Image, ImageForm, Kind, Lack, Leased, Machine, Place, Power, Provider, ProviderError, Seed, Target,
-    console_tail,
+    Found, ImageForm, Kind, Lack, Machine, Order, Place, Power, Provider, ProviderError, Target, console_tail,
 };
 
 use self::names::{Names, Role};
@@ -60,15 +59,8 @@ impl Provider for Nspawn {
         lacks
     }
 
-    async fn boot(
-        &self,
-        place: &Place,
-        plan: &Plan,
-        leased: &Leased,
-        image: &Image,
-        seeds: &PerNode<Seed>,
-        found: &mut Found<'_>,
-    ) -> Result<PerNode<Machine>, ProviderError> {
+    async fn boot(&self, order: &Order<'_>, found: &mut Found<'_>) -> Result<PerNode<Machine>, ProviderError> {
+        let &Order { place, plan, leased, image, seeds } = order;
         let no_tree = || io::Error::other("this image was not built here and has no tree");
         let tar = image.tree.as_deref().ok_or_else(no_tree).map_err(failed("using", &image.disk))?;
         let tree = programs::tree(tar).await?;

@@ -4,3 +4,5 @@ pub mod birds;
 pub mod plans;
 pub mod pods;
 pub mod sshd;
+#[path = "../../support/waiting.rs"]
+pub mod waiting;

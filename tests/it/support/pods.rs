@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use calicolab::node::container;
 
 use super::birds::{Birds, script};
+use super::waiting::eventually;
 
 /// `list`, `ensure NAME CMD…`, `add NAME CMD…`, `exec NAME CMD…`, `del NAME`; PODS, ROOT, NODE and BLOCK are set by the line above it.
 const HELPER: &str = r#"
@@ -77,11 +77,8 @@ pub fn list(birds: &Birds, index: usize) -> Vec<String> {
 
 /// Wait until no node has a container: nodes remove them by themselves once they are told.
 pub async fn until_none(birds: &Birds) {
-    let end = Instant::now() + Duration::from_secs(10);
-    while (0..birds.plan.nodes.len()).any(|index| !list(birds, index).is_empty()) {
-        assert!(Instant::now() < end, "containers are left");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let none = || (0..birds.plan.nodes.len()).all(|index| list(birds, index).is_empty()).then_some(());
+    eventually("the containers go away", none).await;
 }
 
 /// Run a program in a node's namespace.
