@@ -244,7 +244,7 @@ impl Store {
 
     async fn download(&self, pin: &Pin, events: &Events) -> Result<Verified, FetchError> {
         let urls = match &pin.source {
-            Source::Url { urls } => urls,
+            Source::Url { urls, .. } => urls,
             Source::Apt { .. } => return Err(FetchError::NoWay { name: label(pin), what: "a Debian archive" }),
             Source::Oci { .. } => return Err(FetchError::NoWay { name: label(pin), what: "a container registry" }),
         };

@@ -173,7 +173,7 @@ async fn programs(site: &Site<'_>) -> Result<Payload, FetchError> {
     let parts = verified.into_iter().zip(&plan.artifacts).map(|(package, placed)| Part {
         package,
         on: placed.on,
-        files: placed.files.clone(),
+        files: placed.files.iter().filter_map(|taken| taken.from.clone()).collect(),
     });
     let payload = payload::pack(&cx.cache, parts.collect(), &cx.events).await?;
     cx.events.subject_done(Step::Fetch, "packages", "there, digests right");

@@ -9,7 +9,7 @@ use crate::artifact::apt::{Age, Archive, NODE_ARCH, Record};
 use crate::artifact::store::Cache;
 use crate::event::Events;
 use crate::lab::file::{Artifact, Lab};
-use crate::lab::pin::{LOCK_SCHEMA, Lock, Pin, Source, Wanted};
+use crate::lab::pin::{LOCK_SCHEMA, Lock, Pin, Source, Trust, Wanted};
 
 /// When pins are made anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +129,7 @@ fn relock(lab: &Lab, lock: &Lock, records: &[Record], today: jiff::civil::Date) 
     for artifact in &lab.artifacts {
         let old = lock.pin(&artifact.name, NODE_ARCH);
         let Source::Apt { package, suite } = &artifact.source else {
-            pins.extend(old.cloned());
+            pins.extend(lock.pins.iter().filter(|pin| pin.name == artifact.name).cloned());
             missing.extend(lock.missing.iter().filter(|wanted| wanted.name == artifact.name).cloned());
             continue;
         };
@@ -153,10 +153,13 @@ fn relock(lab: &Lab, lock: &Lock, records: &[Record], today: jiff::civil::Date) 
                 source: artifact.source.clone(),
                 digest: record.digest,
                 bytes: Some(record.bytes),
+                trust: Trust::Published,
                 found: format!("signed index of Debian {suite}, read on {today}"),
             }),
             None => missing.push(Wanted {
                 name: artifact.name.clone(),
+                version: None,
+                arch: NODE_ARCH,
                 source: artifact.source.clone(),
                 why: format!("Debian {suite} has no package {package} on {today}"),
             }),

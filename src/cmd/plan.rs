@@ -124,14 +124,14 @@ fn artifact_row(placed: &Placed) -> Vec<String> {
         on.into(),
         source(&pin.source),
         pin.digest.to_string(),
-        placed.files.join(" "),
+        placed.files.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
     ]
 }
 
 fn source(source: &Source) -> String {
     match source {
         Source::Apt { package, suite } => format!("apt {package}/{suite}"),
-        Source::Url { urls } => urls.first().cloned().unwrap_or_default(),
+        Source::Url { urls, .. } => urls.first().cloned().unwrap_or_default(),
         Source::Oci { reference } => reference.clone(),
     }
 }

@@ -174,10 +174,68 @@ pub enum On {
 pub struct Artifact {
     /// Name of the pin.
     pub name: String,
-    /// Where it comes from.
+    /// The upstream's version; none of a Debian package, whose version is what its suite has.
+    pub version: Option<String>,
+    /// Where it comes from, before [`Source::filled`].
     pub source: Source,
     /// Which nodes get it.
     pub on: On,
-    /// Members that are used, as root-relative paths.
-    pub files: Vec<String>,
+    /// What of it goes where on the nodes; nothing of what is only used on the host.
+    pub files: Vec<Taken>,
+}
+
+/// What is taken out of an artifact, and where it goes on a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "TakenText", into = "TakenText")]
+pub struct Taken {
+    /// The member of the package or tar, as a root-relative path; none for the whole file, decompressed if it is a
+    /// single compressed one.
+    pub from: Option<String>,
+    /// Where it goes, as a root-relative path.
+    pub to: String,
+    /// Its permissions, 0755 or 0644; the member's own if not said, and of a whole file 0644.
+    pub mode: Option<u32>,
+}
+
+impl Taken {
+    /// A member that keeps its path.
+    pub fn same(path: impl Into<String>) -> Self {
+        let path = path.into();
+        Self { from: Some(path.clone()), to: path, mode: None }
+    }
+}
+
+impl fmt::Display for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.from {
+            Some(from) if *from != self.to => write!(f, "{from} -> {}", self.to),
+            _ => f.write_str(&self.to),
+        }
+    }
+}
+
+/// How it is written: a member that keeps its path is just that path.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum TakenText {
+    Same(String),
+    To { from: Option<String>, to: String, mode: Option<u32> },
+}
+
+impl From<TakenText> for Taken {
+    fn from(text: TakenText) -> Self {
+        match text {
+            TakenText::Same(path) => Self::same(path),
+            TakenText::To { from, to, mode } => Self { from, to, mode },
+        }
+    }
+}
+
+impl From<Taken> for TakenText {
+    fn from(taken: Taken) -> Self {
+        match taken {
+            Taken { from: Some(from), to, mode: None } if from == to => Self::Same(to),
+            Taken { from, to, mode } => Self::To { from, to, mode },
+        }
+    }
 }

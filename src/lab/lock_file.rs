@@ -1,7 +1,7 @@
 //! `lock.yaml` -> [`Lock`] and back, with places for problems.
 
 use super::file::artifacts;
-use super::pin::{Arch, Digest, LOCK_SCHEMA, Lock, Pin, Wanted};
+use super::pin::{Arch, Digest, LOCK_SCHEMA, Lock, Pin, Trust, Wanted};
 use super::problem::{Problem, Problems};
 use super::scalar;
 use super::tree::{self, Fields, Node};
@@ -9,6 +9,9 @@ use super::tree::{self, Fields, Node};
 /// The processors by the words that files call them.
 pub(in crate::lab) const ARCHS: [(&str, Arch); 3] =
     [("amd64", Arch::Amd64), ("arm64", Arch::Arm64), ("all", Arch::All)];
+
+const TRUSTS: [(&str, Trust); 3] =
+    [("published", Trust::Published), ("recorded", Trust::Recorded), ("first-use", Trust::FirstUse)];
 
 impl Lock {
     /// The lock of a lab that has none yet.
@@ -57,6 +60,7 @@ fn pin(fields: &mut Fields<'_>, earlier: &[Pin]) -> Option<Pin> {
     let source = source(fields);
     let digest = fields.need("digest", "sha256:…", scalar::parsed::<Digest>);
     let bytes = fields.get("bytes", scalar::number(1..=u64::MAX));
+    let trust = fields.get("trust", scalar::choice(&TRUSTS));
     let found = fields.need("found", "where the digest was published, and when", scalar::text);
     if let Some((name, arch)) = name.as_ref().zip(arch.as_ref())
         && earlier.iter().any(|pin| pin.name == name.value && pin.arch == arch.value)
@@ -70,15 +74,24 @@ fn pin(fields: &mut Fields<'_>, earlier: &[Pin]) -> Option<Pin> {
         source: source?,
         digest: digest?.value,
         bytes: bytes.map(|found| found.value),
+        trust: trust.map_or_else(Trust::default, |found| found.value),
         found: found?.value,
     })
 }
 
 fn wanted(fields: &mut Fields<'_>, _: &[Wanted]) -> Option<Wanted> {
     let name = fields.need("name", "bird", artifacts::word);
+    let version = fields.get("version", scalar::text);
+    let arch = fields.need("arch", "amd64", scalar::choice(&ARCHS));
     let source = source(fields);
     let why = fields.need("why", "no checksum was published", scalar::text);
-    Some(Wanted { name: name?.value, source: source?, why: why?.value })
+    Some(Wanted {
+        name: name?.value,
+        version: version.map(|found| found.value),
+        arch: arch?.value,
+        source: source?,
+        why: why?.value,
+    })
 }
 
 fn source(fields: &mut Fields<'_>) -> Option<super::pin::Source> {
@@ -109,7 +122,7 @@ mod tests {
         let lock = Lock::read(&text(&bird()), "lock.yaml").expect("right");
         assert_eq!(lock.pins[0].version, "1.6.8-2.1");
         assert_eq!(lock.pin("bird", Arch::Amd64), Some(&lock.pins[0]));
-        let missing = "schema: 1\nmissing:\n  - {name: calicoctl, source: {url: {urls: ['https://x.example/y']}}, why: none published}\n";
+        let missing = "schema: 1\nmissing:\n  - {name: calicoctl, arch: amd64, source: {url: {urls: ['https://x.example/y']}}, why: none published}\n";
         assert_eq!(Lock::read(missing, "lock.yaml").expect("right").missing[0].name, "calicoctl");
         assert_eq!(Lock::read("schema: 1\npins: []\n", "lock.yaml").expect("right"), Lock::empty());
     }

@@ -106,6 +106,37 @@ pub enum Arch {
     All,
 }
 
+impl Arch {
+    /// Debian's and Go's word for it, and the kernel's: what `{arch}` and `{machine}` stand for in addresses.
+    pub fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Amd64 => ("amd64", "x86_64"),
+            Self::Arm64 => ("arm64", "aarch64"),
+            Self::All => ("all", "all"),
+        }
+    }
+}
+
+/// How far a digest can be believed; a lock shows the difference.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trust {
+    /// The upstream's own record, signed or not.
+    #[default]
+    Published,
+    /// Public records of others, in which it was found.
+    Recorded,
+    /// Nobody's record: the sum of what came when it was first fetched.
+    FirstUse,
+}
+
+impl Trust {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Where a pinned file comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -114,6 +145,9 @@ pub enum Source {
     Url {
         /// The addresses.
         urls: Vec<String>,
+        /// Where the upstream publishes its sum: read by `lock`, never by `up`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sums: Option<String>,
     },
     /// A Debian package, fetched by the host's own apt.
     Apt {
@@ -122,11 +156,28 @@ pub enum Source {
         /// The suite (`bookworm`).
         suite: String,
     },
-    /// A container image by digest.
+    /// A container image. What is fetched is the manifest, or the list of manifests, of the pin's digest.
     Oci {
-        /// Registry, repository and digest.
+        /// Registry, repository, and the tag (or digest) that people know it by.
         reference: String,
     },
+}
+
+impl Source {
+    /// The same with `{version}`, `{arch}` and `{machine}` filled in: a lab says them once for all processors.
+    #[must_use]
+    pub fn filled(&self, version: &str, arch: Arch) -> Self {
+        let (word, machine) = arch.words();
+        let fill =
+            |text: &String| text.replace("{version}", version).replace("{arch}", word).replace("{machine}", machine);
+        match self {
+            Self::Url { urls, sums } => {
+                Self::Url { urls: urls.iter().map(fill).collect(), sums: sums.as_ref().map(fill) }
+            }
+            Self::Oci { reference } => Self::Oci { reference: fill(reference) },
+            Self::Apt { .. } => self.clone(),
+        }
+    }
 }
 
 /// One file by version, source, architecture and digest.
@@ -146,6 +197,9 @@ pub struct Pin {
     /// Its length in bytes, where known: also the most that is ever read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
+    /// How far the digest can be believed.
+    #[serde(default, skip_serializing_if = "Trust::is_default")]
+    pub trust: Trust,
     /// Where the digest was published, and when it was read there.
     pub found: String,
 }
@@ -156,6 +210,11 @@ pub struct Pin {
 pub struct Wanted {
     /// What the lab calls it.
     pub name: String,
+    /// The version that is wanted, where the lab names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The processor it is wanted for.
+    pub arch: Arch,
     /// Where it would come from.
     pub source: Source,
     /// Why there is no digest.
@@ -188,6 +247,23 @@ impl Lock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_source_is_filled_for_each_processor() {
+        let source = Source::Url {
+            urls: vec!["https://x.example/{version}/a-{arch}-{machine}".into()],
+            sums: Some("https://x.example/{version}/SHA256SUMS".into()),
+        };
+        assert_eq!(
+            source.filled("1.2", Arch::Arm64),
+            Source::Url {
+                urls: vec!["https://x.example/1.2/a-arm64-aarch64".into()],
+                sums: Some("https://x.example/1.2/SHA256SUMS".into()),
+            }
+        );
+        let image = Source::Oci { reference: "registry.example/node:v{version}".into() };
+        assert_eq!(image.filled("3", Arch::All), Source::Oci { reference: "registry.example/node:v3".into() });
+    }
 
     #[test]
     fn only_whole_lower_case_digests_parse() {

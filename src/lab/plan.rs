@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::file::{Artifact, Installer, Lab, On, Timers};
+use super::file::{Artifact, Installer, Lab, On, Taken, Timers};
 use super::name::{ClusterName, LabName, NodeName, PerNode};
 use super::pin::{Arch, Lock, Pin, Wanted};
 
@@ -140,8 +140,8 @@ pub struct Placed {
     pub pin: Pin,
     /// Which nodes get it.
     pub on: On,
-    /// Members of the package, as root-relative paths; they keep their paths on the node.
-    pub files: Vec<String>,
+    /// What of it goes where on the nodes.
+    pub files: Vec<Taken>,
 }
 
 /// How long proving may take, in seconds.
@@ -253,19 +253,33 @@ fn placed(artifacts: &[Artifact], lock: &Lock) -> (Vec<Placed>, Vec<Wanted>) {
     let mut found = Vec::new();
     let mut missing = Vec::new();
     for artifact in artifacts {
-        let Artifact { name, source, on, files } = artifact.clone();
-        match lock.pin(&name, Arch::Amd64) {
-            // A digest of other bytes than the lab means now is none.
-            Some(pin) if pin.source == source => found.push(Placed { pin: pin.clone(), on, files }),
-            Some(_) => missing.push(Wanted { name, source, why: "the lock pins it from another source".into() }),
-            None => {
-                let known = lock.missing.iter().find(|wanted| wanted.name == name);
-                let why = known.map_or_else(|| "the lock has no digest for it".into(), |wanted| wanted.why.clone());
-                missing.push(Wanted { name, source, why });
-            }
+        match pinned(artifact, lock, Arch::Amd64) {
+            Ok(pin) => found.push(Placed { pin: pin.clone(), on: artifact.on, files: artifact.files.clone() }),
+            Err(wanted) => missing.push(*wanted),
         }
     }
     (found, missing)
+}
+
+/// The pin of an artifact for one processor, or what the lock lacks. A digest of other bytes than the lab means now
+/// is none.
+pub fn pinned<'a>(artifact: &Artifact, lock: &'a Lock, arch: Arch) -> Result<&'a Pin, Box<Wanted>> {
+    let Artifact { name, version, source, .. } = artifact;
+    let meant = |pin: &Pin| {
+        version.as_ref().is_none_or(|version| *version == pin.version)
+            && source.filled(&pin.version, arch) == pin.source
+    };
+    let why = match lock.pin(name, arch) {
+        Some(pin) if meant(pin) => return Ok(pin),
+        Some(_) => "the lock pins another version or source".into(),
+        None => lock
+            .missing
+            .iter()
+            .find(|wanted| wanted.name == *name && wanted.arch == arch)
+            .map_or_else(|| "the lock has no digest for it".into(), |wanted| wanted.why.clone()),
+    };
+    let filled = source.filled(version.as_deref().unwrap_or_default(), arch);
+    Err(Box::new(Wanted { name: name.clone(), version: version.clone(), arch, source: filled, why }))
 }
 
 #[cfg(test)]

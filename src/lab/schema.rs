@@ -132,16 +132,18 @@ enum TimersWord {
 struct ArtifactFile {
     /// What lock.yaml calls it.
     name: String,
+    /// The upstream's version, which `{version}` stands for; not of a Debian package.
+    version: Option<String>,
     /// A Debian package, fetched by the host's own apt.
     apt: Option<AptFile>,
     /// An upstream's release file.
     url: Option<UrlFile>,
-    /// A container image by digest.
+    /// A container image.
     oci: Option<OciFile>,
     /// Which nodes get it; `all` if it is not there.
     on: Option<OnWord>,
-    /// Members that are used, as paths without a `/` at their beginning.
-    files: Option<Vec<String>>,
+    /// What of it goes where on the nodes.
+    files: Option<Vec<TakenFile>>,
 }
 
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -159,12 +161,34 @@ struct UrlFile {
     /// The addresses in the order they are tried.
     #[schemars(length(min = 1))]
     urls: Vec<String>,
+    /// Where the upstream publishes its sum.
+    sums: Option<String>,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum TakenFile {
+    /// A member that keeps its path, without a `/` at its beginning.
+    Same(String),
+    /// What goes to another path.
+    To(TakenGroup),
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct TakenGroup {
+    /// The member of the package or tar; the whole file if it is not there.
+    from: Option<String>,
+    /// Where it goes.
+    to: String,
+    /// Its permissions, 755 or 644.
+    mode: Option<u16>,
 }
 
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct OciFile {
-    /// Registry, repository and digest.
+    /// Registry, repository, and tag or digest.
     reference: String,
 }
 

@@ -10,8 +10,8 @@ use calicolab::artifact::payload;
 use calicolab::artifact::store::{Cache, Reach, Store, Verified};
 use calicolab::cmd::lock::{self, Change, Relocked, When};
 use calicolab::event::Events;
-use calicolab::lab::file::{Artifact, Lab, On};
-use calicolab::lab::pin::{Arch, Digest, LOCK_SCHEMA, Lock, Pin, Source};
+use calicolab::lab::file::{Artifact, Lab, On, Taken};
+use calicolab::lab::pin::{Arch, Digest, LOCK_SCHEMA, Lock, Pin, Source, Trust};
 
 /// An archive of one suite on a loopback address, signed by a key made for it.
 struct Repository {
@@ -92,6 +92,7 @@ impl Repository {
             source: Source::Apt { package: name.into(), suite: "test".into() },
             digest: format!("sha256:{}", sha256(&file)).parse().expect("a digest"),
             bytes: Some(bytes),
+            trust: Trust::Published,
             found: "here".into(),
         }
     }
@@ -243,7 +244,13 @@ async fn a_lock_follows_the_archive_only_when_a_version_is_gone() {
 
 fn lab(package: &str) -> Lab {
     let source = Source::Apt { package: package.into(), suite: "test".into() };
-    let artifact = Artifact { name: package.into(), source, on: On::All, files: vec!["usr/sbin/prog".into()] };
+    let artifact = Artifact {
+        name: package.into(),
+        version: None,
+        source,
+        on: On::All,
+        files: vec![Taken::same("usr/sbin/prog")],
+    };
     Lab { artifacts: vec![artifact], ..crate::support::plans::lab(2) }
 }
 
@@ -294,6 +301,7 @@ async fn the_hosts_own_archive_serves_a_package() {
         source: Source::Apt { package: name, suite: "bookworm".into() },
         digest: record.digest,
         bytes: Some(record.bytes),
+        trust: Trust::Published,
         found: "here".into(),
     };
     let store = Store::new(cache, "primer".parse().expect("a name"), Reach::Online, archive);

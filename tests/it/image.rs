@@ -8,7 +8,7 @@ use calicolab::artifact::apt::Archive;
 use calicolab::artifact::image::{self, Recipe, RecipeFile};
 use calicolab::artifact::store::{Cache, Reach, Store};
 use calicolab::event::Events;
-use calicolab::lab::pin::{Arch, Digest, Pin, Source};
+use calicolab::lab::pin::{Arch, Digest, Pin, Source, Trust};
 
 /// Set for the run of this binary inside the small file system.
 const SMALL: &str = "CALICOLAB_TEST_SMALL_DISK";
@@ -118,9 +118,10 @@ async fn on_a_small_disk(folder: &Path) {
         name: "large".into(),
         version: "1".into(),
         arch: Arch::All,
-        source: Source::Url { urls: vec![url] },
+        source: Source::Url { urls: vec![url], sums: None },
         digest: Digest::Sha256([1; 32]),
         bytes: Some(40 << 20),
+        trust: Trust::Published,
         found: "here".into(),
     };
     let store = Store::new(cache, "test".parse().expect("a name"), Reach::Online, Archive::of_host());

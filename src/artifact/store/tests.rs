@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use futures::stream;
 
 use super::*;
-use crate::lab::pin::Arch;
+use crate::lab::pin::{Arch, Trust};
 
 /// What the good addresses serve: larger than one piece of a transfer.
 fn content() -> Vec<u8> {
@@ -96,9 +96,10 @@ impl Fixture {
             name: "file".into(),
             version: "1".into(),
             arch: Arch::Amd64,
-            source: Source::Url { urls },
+            source: Source::Url { urls, sums: None },
             digest: files::sha256_of(&bytes),
             bytes: Some(bytes.len() as u64),
+            trust: Trust::Published,
             found: "here".into(),
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::lab::example;
-use crate::lab::file::On;
+use crate::lab::file::{On, Taken};
 
 fn lab(packages: &[&str]) -> Lab {
     Lab { artifacts: packages.iter().map(|package| artifact(package)).collect(), ..example::lab(&["n1"]) }
@@ -12,7 +12,13 @@ fn lab(packages: &[&str]) -> Lab {
 
 fn artifact(package: &str) -> Artifact {
     let source = Source::Apt { package: package.into(), suite: "bookworm".into() };
-    Artifact { name: package.into(), source, on: On::All, files: vec![format!("usr/sbin/{package}")] }
+    Artifact {
+        name: package.into(),
+        version: None,
+        source,
+        on: On::All,
+        files: vec![Taken::same(format!("usr/sbin/{package}"))],
+    }
 }
 
 fn record(package: &str, version: &str, byte: &str) -> Record {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::lab::builtin::Library;
-use crate::lab::pin::{Arch, Lock, Pin};
+use crate::lab::pin::{Arch, Lock, Pin, Trust};
 use crate::lab::plan::{LabNet, plan};
 use crate::lab::setting::Setting;
 
@@ -20,6 +20,7 @@ fn planned(sets: &[&str]) -> Plan {
         source: artifact.source.clone(),
         digest: format!("sha256:{}", "ab".repeat(32)).parse().expect("a digest"),
         bytes: None,
+        trust: Trust::Published,
         found: "a test".into(),
     });
     let lock = Lock { pins: pins.collect(), ..Lock::empty() };

@@ -1,6 +1,6 @@
 //! The files a lab brings to its nodes, and where they come from.
 
-use super::{Artifact, On};
+use super::{Artifact, On, Taken};
 use crate::lab::pin::{Digest, Source};
 use crate::lab::problem::{Place, Problem};
 use crate::lab::scalar::{self, Found};
@@ -49,9 +49,13 @@ fn artifact(
 ) -> Option<Artifact> {
     let mut fields = Fields::of(item, &format!("artifacts[{index}]"), top.problems());
     let name = fields.need("name", "bird", word);
+    let version = fields.get("version", scalar::text);
     let source = source(&mut fields);
+    if let Some(problem) = version_of(&fields, name.as_ref(), version.as_ref(), source.as_ref()) {
+        fields.problem(problem);
+    }
     let on = fields.get("on", scalar::choice(&[("all", On::All), ("master", On::Master)]));
-    let members = fields.each("files", member);
+    let members = taken(&mut fields);
     if let Some(members) = &members
         && members.value.is_empty()
     {
@@ -77,13 +81,63 @@ fn artifact(
     fields.end();
     let members = members.map_or_else(Vec::new, |found| found.value);
     names.extend(name.clone());
-    files.extend(members.iter().cloned());
+    files.extend(members.iter().map(|found| Found { value: found.value.to.clone(), at: found.at.clone() }));
     Some(Artifact {
         name: name?.value,
+        version: version.map(|found| found.value),
         source: source?,
         on: on.map_or(On::All, |found| found.value),
         files: members.into_iter().map(|found| found.value).collect(),
     })
+}
+
+/// Whether a version is there where one is needed, and only there.
+fn version_of(
+    fields: &Fields<'_>,
+    name: Option<&Found<String>>,
+    version: Option<&Found<String>>,
+    source: Option<&Source>,
+) -> Option<Problem> {
+    let name = name.map_or("?", |found| &found.value);
+    match (version, source?) {
+        (Some(version), Source::Apt { .. }) => Some(
+            Problem::new(&version.at, format!("artifact `{name}` is a Debian package and names a version"))
+                .remedy("remove the key: the lock takes the version that the suite has"),
+        ),
+        (None, Source::Url { .. } | Source::Oci { .. }) => Some(
+            Problem::new(fields.at(), format!("artifact `{name}` does not say its version"))
+                .remedy("write for example `version: \"3.32.1\"`"),
+        ),
+        _ => None,
+    }
+}
+
+/// What is taken out of an artifact: each a path, or a group of `from`, `to` and `mode`.
+fn taken(fields: &mut Fields<'_>) -> Option<Found<Vec<Found<Taken>>>> {
+    let list = fields.get("files", scalar::list)?;
+    let path = fields.path("files");
+    let items = list.value.into_iter().enumerate().filter_map(|(i, item)| {
+        let (at, path) = (item.at.clone(), format!("{path}[{i}]"));
+        let value = if matches!(item.value, Value::Map(_)) {
+            let mut group = Fields::of(item, &path, fields.problems());
+            let from = group.get("from", member);
+            let to = group.need("to", "usr/local/bin/kubeadm", member);
+            let mode = group.get("mode", scalar::choice(&[("755", 0o755), ("644", 0o644)]));
+            group.end();
+            Taken { from: from.map(|found| found.value), to: to?.value, mode: mode.map(|found| found.value) }
+        } else {
+            match member(&item, &path) {
+                Ok(path) => Taken::same(path),
+                Err(problem) => {
+                    fields.problem(problem);
+                    return None;
+                }
+            }
+        };
+        Some(Found { value, at })
+    });
+    let value = items.collect();
+    Some(Found { value, at: list.at })
 }
 
 /// The one source among the keys of a group: `apt`, `url` or `oci`.
@@ -120,10 +174,14 @@ pub(in crate::lab) fn source(fields: &mut Fields<'_>) -> Option<Source> {
                     Problem::new(&at, format!("`{path}` names no address")).remedy("write `urls: [https://…]`"),
                 );
             }
-            urls.map(|found| Source::Url { urls: found.value.into_iter().map(|url| url.value).collect() })
+            let sums = inner.get("sums", url);
+            urls.map(|found| Source::Url {
+                urls: found.value.into_iter().map(|url| url.value).collect(),
+                sums: sums.map(|found| found.value),
+            })
         }
         _ => inner
-            .need("reference", "registry/name@sha256:…", reference)
+            .need("reference", "registry.example/name:{version}", reference)
             .map(|found| Source::Oci { reference: found.value }),
     };
     inner.end();
@@ -154,14 +212,23 @@ pub(in crate::lab) fn url(node: &Node, path: &str) -> Result<String, Problem> {
     }
 }
 
+/// A registry's host, a repository, and a tag or a digest; nothing is guessed for what is not said.
 fn reference(node: &Node, path: &str) -> Result<String, Problem> {
     let said = scalar::text(node, path)?;
-    let digest = said.split_once('@').and_then(|(_, digest)| digest.parse::<Digest>().ok());
-    match digest {
-        Some(_) => Ok(said),
-        None => Err(Problem::new(&node.at, format!("`{said}` names no image by digest for `{path}`"))
-            .remedy("write it as `registry/name@sha256:…`")),
+    let (name, digest) = said.split_once('@').map_or((said.as_str(), None), |(name, digest)| (name, Some(digest)));
+    let (host, repository) = name.split_once('/').unwrap_or(("", ""));
+    let tagged =
+        repository.rsplit('/').next().is_some_and(|last| last.split_once(':').is_some_and(|(_, tag)| !tag.is_empty()));
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/:{}".contains(c);
+    let right = (host == "localhost" || host.contains(['.', ':']))
+        && !repository.is_empty()
+        && name.chars().all(plain)
+        && digest.map_or(tagged, |digest| digest.parse::<Digest>().is_ok());
+    if right {
+        return Ok(said);
     }
+    Err(Problem::new(&node.at, format!("`{said}` names no container image for `{path}`"))
+        .remedy("write it whole, as `registry.example/name:{version}` or `registry.example/name@sha256:…`"))
 }
 
 fn member(node: &Node, path: &str) -> Result<String, Problem> {

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::file::tests::{primer, primer_text, read};
-use super::super::pin::Source;
+use super::super::pin::{Source, Trust};
 use super::*;
 use crate::lab::addressing;
 
@@ -29,6 +29,7 @@ fn pinned() -> Lock {
             source: artifact.source,
             digest: format!("sha256:{}", "ab".repeat(32)).parse().expect("a digest"),
             bytes: Some(1000),
+            trust: Trust::Published,
             found: "a test".into(),
         });
     Lock { pins: pins.collect(), ..Lock::empty() }
@@ -67,12 +68,17 @@ fn a_pin_of_another_source_is_no_pin() {
     lock.pins[0].source = Source::Apt { package: "bird".into(), suite: "trixie".into() };
     lock.missing.push(Wanted {
         name: "dnsmasq-base".into(),
+        version: None,
+        arch: Arch::Amd64,
         source: Source::Apt { package: "dnsmasq-base".into(), suite: "bookworm".into() },
         why: "the archive dropped it".into(),
     });
     let plan = of(&primer(&[]), &lock);
     let missing: Vec<(&str, &str)> = plan.missing.iter().map(|wanted| (&*wanted.name, &*wanted.why)).collect();
-    assert_eq!(missing, [("bird", "the lock pins it from another source"), ("dnsmasq-base", "the archive dropped it")]);
+    assert_eq!(
+        missing,
+        [("bird", "the lock pins another version or source"), ("dnsmasq-base", "the archive dropped it")]
+    );
 }
 
 #[test]
