@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::artifact::FetchError;
 use crate::artifact::apt::Archive;
-use crate::artifact::image::{self, Recipe};
+use crate::artifact::image::{self, Disk, Ready};
 use crate::artifact::payload::{self, Part, Payload};
 use crate::artifact::store::{Reach, Store};
 use crate::cluster::home::Locked;
@@ -20,7 +20,6 @@ use crate::failure::{Exit, Failure};
 use crate::install::InstallError;
 use crate::install::pki::Pki;
 use crate::install::primer::Primer;
-use crate::lab::images::Origin;
 use crate::lab::name::{NodeName, PerNode};
 use crate::lab::plan::Plan;
 use crate::lab::render::{self, HostKey, Secrets};
@@ -132,44 +131,42 @@ async fn fetch(site: &Site<'_>, locked: &Locked) -> Result<((Bytes, Own), String
     Ok(((Bytes { image, payload }, Own { keys, pki }), outcome))
 }
 
-fn reach_of(cx: &Cx<'_>) -> Reach {
-    if cx.offline { Reach::Offline } else { Reach::Online }
-}
-
 async fn os_image(site: &Site<'_>) -> Result<Image, FetchError> {
     let (cx, wanted) = (site.cx, &site.draft.image);
-    let Origin::Build { suite, recipe } = &wanted.origin else {
-        return Err(FetchError::NoWay { name: wanted.name.clone(), what: "a downloaded image with this installer" });
-    };
-    let files = cx
-        .library
-        .image_recipe_files(recipe)
-        .map_err(|error| FetchError::Recipe { image: wanted.name.clone(), why: error.to_string() })?;
-    let recipe = Recipe::new(&wanted.name, suite, files.into_iter().map(|file| (file.path, file.bytes)));
-    let built = image::ensure(&cx.cache, &Archive::of_host(), &recipe, reach_of(cx), &cx.events).await?;
-    let tree = match site.provider.image_form() {
-        ImageForm::Disk => None,
-        ImageForm::Tree => Some(built.tree().await?),
+    let ready = image::ensure_any(&store(site), &Archive::of_host(), &cx.library, wanted, &cx.events).await?;
+    let user = wanted.user.clone();
+    let image = match ready {
+        Ready::Built(built) => Image {
+            disk: built.disk.path().into(),
+            format: "raw",
+            boot: Some(DirectBoot {
+                kernel: built.kernel.path().into(),
+                initrd: built.initrd.path().into(),
+                cmdline: image::CMDLINE.into(),
+            }),
+            tree: match site.provider.image_form() {
+                ImageForm::Disk => None,
+                ImageForm::Tree => Some(built.tree().await?),
+            },
+            user,
+        },
+        Ready::Downloaded(Disk { disk, format }) => {
+            Image { disk: disk.path().into(), format, boot: None, tree: None, user }
+        }
     };
     cx.events.subject_done(Step::Fetch, format!("image {}", wanted.name), "there, digests right");
-    Ok(Image {
-        disk: built.disk.path().into(),
-        format: "raw",
-        boot: Some(DirectBoot {
-            kernel: built.kernel.path().into(),
-            initrd: built.initrd.path().into(),
-            cmdline: image::CMDLINE.into(),
-        }),
-        tree,
-        user: wanted.user.clone(),
-    })
+    Ok(image)
+}
+
+fn store(site: &Site<'_>) -> Store {
+    let reach = if site.cx.offline { Reach::Offline } else { Reach::Online };
+    Store::new(site.cx.cache.clone(), site.plan.lab.clone(), reach, Archive::of_host())
 }
 
 async fn programs(site: &Site<'_>) -> Result<Payload, FetchError> {
     let (cx, plan) = (site.cx, site.plan);
-    let store = Store::new(cx.cache.clone(), plan.lab.clone(), reach_of(cx), Archive::of_host());
     let pins: Vec<_> = plan.artifacts.iter().map(|placed| placed.pin.clone()).collect();
-    let verified = store.ensure_all(&pins, &cx.events).await?;
+    let verified = store(site).ensure_all(&pins, &cx.events).await?;
     let parts = verified.into_iter().zip(&plan.artifacts).map(|(package, placed)| Part {
         package,
         on: placed.on,
