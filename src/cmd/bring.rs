@@ -116,7 +116,7 @@ struct Own {
 }
 
 async fn fetch(site: &Site<'_>, locked: &Locked) -> Result<((Bytes, Own), String), Failure> {
-    let image = os_image(site.cx, &site.draft.image, site.provider.image_form());
+    let image = os_image(site.cx, &site.plan.lab, &site.draft.image, site.provider.image_form());
     let (image, payload) =
         tokio::try_join!(image, programs(site.cx, site.plan)).map_err(|error| not_fetched(&error))?;
     let folder = locked.folder();

@@ -1,5 +1,6 @@
 //! An OS image: built once on the host out of its own Debian archive, with kernel and initrd beside the disk.
 
+mod any;
 mod build;
 mod follow;
 mod initrd;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use any::{Disk, Ready, ensure_any, pin};
 pub use needs::lacks;
 pub use recipe::{Recipe, RecipeFile};
 
