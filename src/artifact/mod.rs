@@ -11,6 +11,7 @@ mod files;
 pub mod http;
 pub mod image;
 pub mod mirror;
+pub mod pack;
 mod part;
 pub mod payload;
 pub mod store;

@@ -4,6 +4,7 @@ mod any;
 mod build;
 mod follow;
 mod initrd;
+mod kept;
 pub mod needs;
 mod recipe;
 
@@ -12,7 +13,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use any::{Disk, Ready, ensure_any, pin};
+pub use any::{Disk, Ready, ensure_any, pin, recipe};
+pub(super) use build::clear;
+pub use kept::{FILES, Kept, all_kept, is_whole, kept};
 pub use needs::lacks;
 pub use recipe::{Recipe, RecipeFile};
 
@@ -85,7 +88,7 @@ pub async fn ensure(
     let subject = format!("image {}", recipe.name);
     let parsed = recipe.parse()?;
     let digest = recipe.digest();
-    let folder = cache.root().join("images").join(format!("{}-{}", recipe.name, &digest.hex()[..12]));
+    let folder = kept::folder(cache, recipe);
     if let Some(built) = look(&folder, digest).await? {
         return Ok(built);
     }
