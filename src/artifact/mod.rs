@@ -14,5 +14,7 @@ pub mod mirror;
 mod part;
 pub mod payload;
 pub mod store;
+#[cfg(test)]
+mod support;
 
 pub use error::FetchError;
