@@ -57,6 +57,7 @@ impl Web {
         use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
         let (key, own) = (KeyPair::generate().expect("a key"), KeyPair::generate().expect("a key"));
         let mut authority = CertificateParams::new(Vec::new()).expect("parameters");
+        authority.distinguished_name.push(rcgen::DnType::CommonName, "An authority of the tests");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let signed = authority.self_signed(&key).expect("signed");
         let server = CertificateParams::new(["127.0.0.1".to_owned()]).expect("parameters");
