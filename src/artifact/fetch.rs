@@ -82,7 +82,7 @@ async fn place(queue: &Semaphore) -> SemaphorePermit<'_> {
 impl Store {
     /// The file of `order`: from the cache if it is there and whole, else fetched, mirrors first. Takes the lock of
     /// the entry of that digest, which the caller must not hold. Offline and not there: [`FetchError::Offline`].
-    #[expect(dead_code, reason = "the registry client is the one who asks for what has no pin")]
+    #[cfg_attr(not(test), expect(dead_code, reason = "the registry client is the one who asks for what has no pin"))]
     pub(super) async fn blob(&self, order: &Order, events: &Events) -> Result<Blob, FetchError> {
         if let Some(blob) = self.there(&order.digest).await? {
             return Ok(blob);
@@ -253,3 +253,6 @@ impl Tell for Teller<'_> {
         self.events.progress(Step::Fetch, self.order.label.as_str(), why);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,5 +15,7 @@ pub mod pack;
 mod part;
 pub mod payload;
 pub mod store;
+#[cfg(test)]
+mod support;
 
 pub use error::FetchError;

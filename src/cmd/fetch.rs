@@ -16,7 +16,7 @@ use super::cx::Cx;
 /// The cache as `lab` uses it.
 pub fn store_of(cx: &Cx<'_>, lab: &LabName) -> Store {
     let reach = if cx.offline { Reach::Offline } else { Reach::Online };
-    Store::new(cx.cache.clone(), lab.clone(), reach, Archive::of_host())
+    Store::new(cx.cache.clone(), lab.clone(), reach, Archive::of_host()).with_mirrors(cx.mirrors.clone())
 }
 
 /// Bring an OS image in, in the form that a provider takes.
