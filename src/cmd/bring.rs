@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use crate::artifact::FetchError;
 use crate::artifact::apt::Archive;
 use crate::artifact::image::{self, Disk, Ready};
-use crate::artifact::payload::{self, Part, Payload};
+use crate::artifact::payload::{self, Part, PartSource, Payload};
 use crate::artifact::store::{Reach, Store};
 use crate::cluster::home::Locked;
 use crate::command::{Argv, Output};
@@ -127,7 +127,7 @@ async fn fetch(site: &Site<'_>, locked: &Locked) -> Result<((Bytes, Own), String
     };
     let keys = ClusterKeys::ensure(&folder.join("ssh"), &site.plan.nodes).map_err(|error| own("SSH keys", &error))?;
     let pki = Pki::ensure(&folder.join("pki"), site.plan).map_err(|error| own("certificates", &error))?;
-    let outcome = format!("image {} and {}", site.plan.image, counted(site.plan.artifacts.len(), "package"));
+    let outcome = format!("image {} and {}", site.plan.image, counted(site.plan.artifacts.len(), "artifact"));
     Ok(((Bytes { image, payload }, Own { keys, pki }), outcome))
 }
 
@@ -167,13 +167,13 @@ async fn programs(site: &Site<'_>) -> Result<Payload, FetchError> {
     let (cx, plan) = (site.cx, site.plan);
     let pins: Vec<_> = plan.artifacts.iter().map(|placed| placed.pin.clone()).collect();
     let verified = store(site).ensure_all(&pins, &cx.events).await?;
-    let parts = verified.into_iter().zip(&plan.artifacts).map(|(package, placed)| Part {
-        package,
+    let parts = verified.into_iter().zip(&plan.artifacts).map(|(file, placed)| Part {
+        from: PartSource::Verified(file),
         on: placed.on,
-        files: placed.files.iter().filter_map(|taken| taken.from.clone()).collect(),
+        files: placed.files.clone(),
     });
     let payload = payload::pack(&cx.cache, parts.collect(), &cx.events).await?;
-    cx.events.subject_done(Step::Fetch, "packages", "there, digests right");
+    cx.events.subject_done(Step::Fetch, "artifacts", "there, digests right");
     Ok(payload)
 }
 
