@@ -150,9 +150,7 @@ async fn os_image(site: &Site<'_>) -> Result<Image, FetchError> {
             },
             user,
         },
-        Ready::Downloaded(Disk { disk, format }) => {
-            Image { disk: disk.path().into(), format, boot: None, tree: None, user }
-        }
+        Ready::Downloaded(Disk { path, format }) => Image { disk: path, format, boot: None, tree: None, user },
     };
     cx.events.subject_done(Step::Fetch, format!("image {}", wanted.name), "there, digests right");
     Ok(image)
