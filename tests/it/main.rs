@@ -4,6 +4,8 @@ mod archive;
 mod cli;
 mod cloud_init;
 mod image;
+mod member;
+mod os_image;
 mod proof;
 mod ssh;
 mod ssh_put;
