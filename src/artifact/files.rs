@@ -127,6 +127,51 @@ pub(super) fn feed(file: &mut File, mut take: impl FnMut(&[u8])) -> io::Result<u
     }
 }
 
+/// A writer, or a reader, that sums what goes through it.
+#[derive(Debug)]
+pub(super) struct Summed<W> {
+    inner: W,
+    hasher: Sha256,
+    bytes: u64,
+}
+
+impl<W> Summed<W> {
+    pub(super) fn new(inner: W) -> Self {
+        Self { inner, hasher: Sha256::new(), bytes: 0 }
+    }
+
+    /// SHA-256 and number of the bytes so far.
+    pub(super) fn sums(&self) -> (Digest, u64) {
+        (Digest::Sha256(self.hasher.clone().finalize().into()), self.bytes)
+    }
+
+    pub(super) fn get_ref(&self) -> &W {
+        &self.inner
+    }
+}
+
+impl<R: io::Read> io::Read for Summed<R> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(bytes)?;
+        self.hasher.update(&bytes[..n]);
+        self.bytes += n as u64;
+        Ok(n)
+    }
+}
+
+impl<W: io::Write> io::Write for Summed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..n]);
+        self.bytes += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
 /// SHA-256 over length, and number and bytes of each block that is not all zero; and the length.
 ///
 /// A disk is mostly holes: this reads only what the file system has stored, and gives the same answer for a copy

@@ -1,7 +1,7 @@
 //! Bytes in: fetched or built, hashed, and only then used.
 //!
 //! [`store`] keeps files under their digests and alone makes [`store::Verified`]; [`http`] and [`apt`] bring bytes
-//! to it; [`payload`] packs what the nodes get; [`image`] builds the disk they boot.
+//! to it; [`payload`] packs what the nodes get; [`image`] builds or downloads the disk they boot.
 
 pub mod apt;
 pub mod cache;
@@ -10,6 +10,7 @@ mod fetch;
 mod files;
 pub mod http;
 pub mod image;
+mod member;
 pub mod mirror;
 pub mod pack;
 mod part;
@@ -17,5 +18,6 @@ pub mod payload;
 pub mod store;
 #[cfg(test)]
 mod support;
+mod unpack;
 
 pub use error::FetchError;

@@ -125,7 +125,7 @@ async fn fetch(site: &Site<'_>, locked: &Locked) -> Result<((Bytes, Own), String
     };
     let keys = ClusterKeys::ensure(&folder.join("ssh"), &site.plan.nodes).map_err(|error| own("SSH keys", &error))?;
     let pki = Pki::ensure(&folder.join("pki"), site.plan).map_err(|error| own("certificates", &error))?;
-    let outcome = format!("image {} and {}", site.plan.image, counted(site.plan.artifacts.len(), "package"));
+    let outcome = format!("image {} and {}", site.plan.image, counted(site.plan.artifacts.len(), "artifact"));
     Ok(((Bytes { image, payload }, Own { keys, pki }), outcome))
 }
 

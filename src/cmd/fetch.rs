@@ -3,7 +3,7 @@
 use crate::artifact::FetchError;
 use crate::artifact::apt::Archive;
 use crate::artifact::image::{self, Disk, Ready};
-use crate::artifact::payload::{self, Part, Payload};
+use crate::artifact::payload::{self, Part, PartSource, Payload};
 use crate::artifact::store::{Reach, Store};
 use crate::event::Step;
 use crate::lab::images::OsImage;
@@ -39,9 +39,7 @@ pub async fn os_image(cx: &Cx<'_>, lab: &LabName, wanted: &OsImage, form: ImageF
             },
             user,
         },
-        Ready::Downloaded(Disk { disk, format }) => {
-            Image { disk: disk.path().into(), format, boot: None, tree: None, user }
-        }
+        Ready::Downloaded(Disk { path, format }) => Image { disk: path, format, boot: None, tree: None, user },
     };
     cx.events.subject_done(Step::Fetch, format!("image {}", wanted.name), "there, digests right");
     Ok(image)
@@ -51,12 +49,12 @@ pub async fn os_image(cx: &Cx<'_>, lab: &LabName, wanted: &OsImage, form: ImageF
 pub async fn programs(cx: &Cx<'_>, plan: &Plan) -> Result<Payload, FetchError> {
     let pins: Vec<_> = plan.artifacts.iter().map(|placed| placed.pin.clone()).collect();
     let verified = store_of(cx, &plan.lab).ensure_all(&pins, &cx.events).await?;
-    let parts = verified.into_iter().zip(&plan.artifacts).map(|(package, placed)| Part {
-        package,
+    let parts = verified.into_iter().zip(&plan.artifacts).map(|(file, placed)| Part {
+        from: PartSource::Verified(file),
         on: placed.on,
-        files: placed.files.iter().filter_map(|taken| taken.from.clone()).collect(),
+        files: placed.files.clone(),
     });
     let payload = payload::pack(&cx.cache, parts.collect(), &cx.events).await?;
-    cx.events.subject_done(Step::Fetch, "packages", "there, digests right");
+    cx.events.subject_done(Step::Fetch, "artifacts", "there, digests right");
     Ok(payload)
 }

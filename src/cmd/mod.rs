@@ -11,6 +11,7 @@ pub mod labs;
 pub mod lock;
 pub mod logs;
 pub mod ls;
+pub mod needs;
 pub mod plan;
 pub mod power;
 pub mod shell;

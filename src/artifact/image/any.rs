@@ -1,9 +1,11 @@
 //! The OS image that a lab names, asked for in one way whether it is built or downloaded.
 
-use super::{Built, Recipe};
+use std::path::PathBuf;
+
+use super::{Built, Recipe, download};
 use crate::artifact::FetchError;
 use crate::artifact::apt::Archive;
-use crate::artifact::store::{Derived, Store};
+use crate::artifact::store::{Cache, Store};
 use crate::event::Events;
 use crate::lab::builtin::Library;
 use crate::lab::images::{OsImage, Origin};
@@ -21,8 +23,8 @@ pub enum Ready {
 /// The disk of a downloaded image.
 #[derive(Clone, Debug)]
 pub struct Disk {
-    /// The disk, unpacked.
-    pub disk: Derived,
+    /// The disk, unpacked; of a file that needed no unpacking, the pinned file itself.
+    pub path: PathBuf,
     /// `raw` or `qcow2`.
     pub format: &'static str,
 }
@@ -36,11 +38,20 @@ pub async fn ensure_any(
     image: &OsImage,
     events: &Events,
 ) -> Result<Ready, FetchError> {
-    let Some(pin) = pin(image) else {
+    let (Some(pin), Origin::Download { format, .. }) = (pin(image), &image.origin) else {
         let recipe = recipe(library, image)?;
         return super::ensure(store.cache(), archive, &recipe, store.reach(), events).await.map(Ready::Built);
     };
-    Err(FetchError::NoWay { name: pin.name, what: "a downloaded image" })
+    download::ensure(store, &image.name, &pin, *format, events).await.map(Ready::Downloaded)
+}
+
+/// Whether the image can be had without building or downloading it, as far as names tell: nothing is hashed, so that
+/// asking costs nothing.
+pub fn cached(cache: &Cache, library: &Library, image: &OsImage) -> Result<bool, FetchError> {
+    Ok(match pin(image) {
+        Some(pin) => download::cached(cache, &image.name, &pin),
+        None => super::folder(cache, &recipe(library, image)?).join(super::LIST).exists(),
+    })
 }
 
 /// The pin of an image that is downloaded; none of one that is built.

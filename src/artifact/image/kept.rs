@@ -41,14 +41,9 @@ impl Kept {
     }
 }
 
-/// The folder of the image of `recipe`.
-pub(super) fn folder(cache: &Cache, recipe: &Recipe) -> PathBuf {
-    cache.root().join("images").join(format!("{}-{}", recipe.name, &recipe.digest().hex()[..12]))
-}
-
 /// The image of `recipe`, if all its files are there; not hashed.
 pub fn kept(cache: &Cache, recipe: &Recipe) -> Option<Kept> {
-    let kept = read(folder(cache, recipe)).ok()?;
+    let kept = read(super::folder(cache, recipe)).ok()?;
     (kept.recipe == Some(recipe.digest()) && kept.files.len() == FILES.len()).then_some(kept)
 }
 
