@@ -250,6 +250,55 @@ pub enum Verb {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Bring every byte that labs use into the cache, verified
+    Fetch {
+        /// The labs
+        #[arg(default_value = "primer", env = "CALICOLAB_FETCH_LAB")]
+        lab: Vec<String>,
+        /// Also the files for other processors than the nodes'
+        #[arg(long)]
+        all_archs: bool,
+        /// List what is there and what would be fetched, and end
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Write a lab with its lock, templates and every byte it uses as one file
+    Pack {
+        /// The lab
+        #[arg(default_value = "primer", env = "CALICOLAB_PACK_LAB")]
+        lab: String,
+        /// The file
+        #[arg(short = 'o', long = "output", value_name = "FILE")]
+        into: PathBuf,
+        /// Replace a file that is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Check a pack whole, then bring what it holds to where `up --offline` finds it
+    Unpack {
+        /// The file that `pack` wrote
+        file: PathBuf,
+        /// Show the pack's list and end; reads the list alone
+        #[arg(long, conflicts_with = "dry_run")]
+        list: bool,
+        /// Check every byte, show the list and write nothing
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// The cache: what it holds, whether it is whole, what can go
+    Cache {
+        #[command(subcommand)]
+        verb: CacheVerb,
+    },
+    /// Hand the cache out to other machines
+    Mirror {
+        #[command(subcommand)]
+        verb: MirrorVerb,
+    },
     /// The labs: list, show, check, carry out of the binary
     Labs {
         #[command(subcommand)]
@@ -303,5 +352,49 @@ pub enum LabsVerb {
         /// Overwrite files that differ
         #[arg(long)]
         force: bool,
+    },
+}
+
+/// What one can do with the cache.
+#[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "the flattened group is documented at its type")]
+pub enum CacheVerb {
+    /// List what it holds, and which labs and clusters want it
+    Ls {
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Hash everything; exit 41 if something is damaged
+    Verify {
+        /// Remove what is damaged
+        #[arg(long)]
+        remove_damaged: bool,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Say what no lab and no cluster wants, and how much that frees
+    Prune {
+        /// Remove it
+        #[arg(long)]
+        yes: bool,
+        /// Also what labs want, as long as no cluster is made from it
+        #[arg(long)]
+        all: bool,
+        /// Only what was not changed for this many days
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(0..=36500))]
+        older_than: Option<u64>,
+        #[command(flatten)]
+        form: Form,
+    },
+}
+
+/// What one can do about mirrors.
+#[derive(Debug, Subcommand)]
+pub enum MirrorVerb {
+    /// Serve the cache by digest over HTTP, to be read only, until Ctrl-C
+    Serve {
+        /// Address and port; 0.0.0.0 is for the whole network, port 0 for a free one
+        #[arg(long, default_value = "127.0.0.1:7070", value_name = "ADDRESS:PORT", env = "CALICOLAB_MIRROR_LISTEN")]
+        listen: std::net::SocketAddr,
     },
 }

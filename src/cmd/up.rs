@@ -19,6 +19,7 @@ use crate::ssh::Remote;
 use super::bring::{self, Site};
 use super::cx::{Cx, counted, not_locked};
 use super::draft::{Draft, complete};
+use super::fetch::plan_offline;
 use super::kept::{self, keep, read_plan};
 use super::{down, needs, verify};
 
@@ -113,6 +114,7 @@ fn known(cx: &Cx<'_>, cluster: &ClusterName) -> Result<Option<ClusterState>, Fai
 pub async fn planned<'a>(cx: &Cx<'a>, want: &Want) -> Result<(Planned<'a>, String), Failure> {
     let (draft, plan) = drafted(cx, want)?;
     complete(&plan)?;
+    plan_offline(cx, &draft, &plan).await?;
     let known = known(cx, &want.cluster)?;
     if known.is_some() {
         same_plan(cx, &plan)?;

@@ -8,7 +8,7 @@ use crate::artifact::apt::Archive;
 use crate::artifact::store::{Cache, Store};
 use crate::event::Events;
 use crate::lab::builtin::Library;
-use crate::lab::images::{OsImage, Origin};
+use crate::lab::images::{Origin, OsImage};
 use crate::lab::pin::{Pin, Source, Trust};
 
 /// An OS image on this host, its bytes hashed in this run.

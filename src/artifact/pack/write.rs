@@ -14,7 +14,7 @@ use super::{Bytes, Contents, GUARD, LIST, PackError, Piece, guard};
 use crate::artifact::error::CANNOT_SERIALISE;
 use crate::artifact::files::{blocking, sha256_of};
 use crate::durable;
-use crate::event::{Event, Events, Step};
+use crate::event::{Events, Step};
 use crate::lab::pin::Digest;
 
 /// Any SHA-256, for the algorithm.
@@ -123,6 +123,7 @@ impl Writer {
         let mut at = front.expect("a list fits");
         let (mut done, total) = (0, needed);
         for (piece, member) in contents.pieces.iter().zip(&mut list.members) {
+            super::told(&self.events, Step::Pack, "packing", member.label(), piece.bytes(), (done, total));
             self.file.seek(SeekFrom::Start(at + BLOCK)).map_err(&writing)?;
             self.member(piece, member, &writing)?;
             let end = at + BLOCK + member.bytes;
@@ -131,8 +132,6 @@ impl Writer {
             self.file.get_ref().write_all_at(&header(&member.name, member.bytes)?, at).map_err(&writing)?;
             at = end + padding(member.bytes);
             done += piece.bytes();
-            let (subject, doing) = ("pack".to_owned(), format!("packing {}", member.label()));
-            self.events.tell(Event::Progress { step: Step::Pack, subject, doing, done: Some((done, total)) });
         }
         self.file.get_ref().write_all_at(&[0; 2 * BLOCK as usize], at).map_err(&writing)?;
         self.front(&list, reserved).map_err(&writing)?;
