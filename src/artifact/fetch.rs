@@ -92,10 +92,11 @@ impl Store {
         }
         let lock = self.cache().lock_file(&order.digest.hex());
         let _lock = files::lock(&lock, &order.label, events).await?;
-        match self.there(&order.digest).await? {
-            Some(blob) => Ok(blob),
-            None => self.fetch(order, events).await,
+        if let Some(blob) = self.there(&order.digest).await? {
+            return Ok(blob);
         }
+        self.room(std::iter::once((order.digest, order.bytes)))?;
+        self.fetch(order, events).await
     }
 
     /// The file of this digest if it is there and whole.
@@ -143,7 +144,7 @@ impl Store {
         let client = self.line().client.get_or_init(http::client);
         let cap = order.bytes.unwrap_or(UNSIZED_CAP);
         let transfer = Transfer { client, manner: self.manner(), address, into: path, wanted: order.bytes, cap };
-        let writing = failed(&format!("writing {}", path.display()), path.parent().unwrap_or(path), cap);
+        let writing = failed(&format!("writing {}", path.display()), path.parent().unwrap_or(path), 0);
         let (file, like) = (path.to_owned(), order.digest);
         let mut part = blocking(move || Part::open(&file, like, cap)).await.map_err(&writing)?;
         let mut tell = Teller { order, events, told: None };
@@ -152,7 +153,7 @@ impl Store {
             (part, ended) = transfer.run(part, &mut tell).await;
             if let Err(error) = ended {
                 if matches!(error, FetchError::DiskFull { .. }) {
-                    // A full disk needs what is there.
+                    // A disk that filled up needs what is there.
                     let _ = std::fs::remove_file(path);
                 }
                 return Err(error);
@@ -169,6 +170,18 @@ impl Store {
                 return Err(FetchError::mismatch(order.label.clone(), &address.to_string(), order.digest, got));
             }
         }
+    }
+
+    /// Whether the disk has room for what is not there yet of these files, as far as their lengths are known; asked
+    /// before the first byte, so that what earlier runs left is kept.
+    pub(super) fn room(&self, wanted: impl Iterator<Item = (Digest, Option<u64>)>) -> Result<(), FetchError> {
+        let left = wanted.map(|(digest, bytes)| {
+            let there = self.cache().file(&digest).with_extension("part").metadata().map_or(0, |meta| meta.len());
+            bytes.unwrap_or(0).saturating_sub(there)
+        });
+        let (needed, path) = (left.fold(0, u64::saturating_add), self.cache().root());
+        let free = files::free_bytes(path);
+        if free < needed { Err(FetchError::DiskFull { path: path.into(), needed, free }) } else { Ok(()) }
     }
 
     fn discard_damaged(&self, order: &Order, events: &Events) -> Result<(), FetchError> {
