@@ -1,6 +1,6 @@
 //! One file by digest into the store: from the first of its addresses that has it, under its entry's lock.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -58,11 +58,17 @@ pub(super) struct Line {
     client: OnceLock<Client>,
     all: Semaphore,
     hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
+    absent: Mutex<HashSet<String>>,
 }
 
 impl Default for Line {
     fn default() -> Self {
-        Self { client: OnceLock::new(), all: Semaphore::new(AT_ONCE), hosts: Mutex::default() }
+        Self {
+            client: OnceLock::new(),
+            all: Semaphore::new(AT_ONCE),
+            hosts: Mutex::default(),
+            absent: Mutex::default(),
+        }
     }
 }
 
@@ -71,6 +77,11 @@ impl Line {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let host = hosts.entry(address.host()).or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE_A_HOST)));
         Arc::clone(host)
+    }
+
+    /// Mirrors that did not answer, which no other file waits for.
+    fn absent(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.absent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -118,11 +129,16 @@ impl Store {
         let addresses = self.mirrors().addresses(&order.digest, &order.upstream);
         let mut last = FetchError::NoWay { name: order.label.clone(), what: "no address at all" };
         for (at, address) in addresses.iter().enumerate() {
+            if address.is_mirror() && self.line().absent().contains(&address.host()) {
+                continue;
+            }
             match self.fetch_from(address, order, &part, events).await {
                 Ok(blob) => return Ok(blob),
                 Err(error @ FetchError::DiskFull { .. }) => return Err(error),
                 Err(error) => {
-                    if at + 1 < addresses.len() {
+                    let absent = address.is_mirror() && error.is_unreachable();
+                    let news = !absent || self.line().absent().insert(address.host());
+                    if news && at + 1 < addresses.len() {
                         told_of_next(&order.label, address.is_mirror(), &error, events);
                     }
                     last = error;

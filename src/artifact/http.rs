@@ -108,7 +108,9 @@ impl Transfer<'_> {
                 (attempt, pause, most) = (1, self.manner.pause, part.have());
             }
             let wait = rest.unwrap_or_default().max(pause);
-            if !passing(&error) || attempt >= self.manner.attempts || wait > self.manner.rest.max(pause) {
+            // A mirror that is not there is not worth waiting for: there is another address.
+            let absent = self.address.is_mirror() && error.is_unreachable();
+            if absent || !passing(&error) || attempt >= self.manner.attempts || wait > self.manner.rest.max(pause) {
                 return (part, Err(error));
             }
             let asked = if rest.is_some() { ", as the server asks" } else { "" };
