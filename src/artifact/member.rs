@@ -62,10 +62,10 @@ pub(super) fn take(
     limits: Limits,
 ) -> Result<Vec<Member>, FetchError> {
     let names: BTreeSet<String> = wanted.iter().flatten().map(|name| (*name).to_owned()).collect();
-    let named = if names.is_empty() { BTreeMap::new() } else { file.members(&names, folder, limits)? };
+    let found = if names.is_empty() { BTreeMap::new() } else { file.members(&names, folder, limits)? };
     let whole = if wanted.contains(&None) { Some(file.whole(folder, limits)?) } else { None };
-    let member = |name: &Option<&str>| name.map_or_else(|| whole.clone(), |name| named.get(name).cloned());
-    Ok(wanted.iter().map(|name| member(name).expect("each was taken")).collect())
+    let member = |name: Option<&str>| name.map_or_else(|| whole.clone(), |name| found.get(name).cloned());
+    Ok(wanted.iter().map(|name| member(*name).expect("each was taken")).collect())
 }
 
 /// The files in a tar that `pick` names, and the content of `small`, which is no longer than a page.
@@ -112,16 +112,15 @@ impl Whole<'_> {
 
     /// The file itself, or what is compressed in it.
     fn whole(&self, folder: &Path, limits: Limits) -> Result<Member, FetchError> {
-        let reading = failed(&self.doing(), folder, self.bytes);
-        let (at, sums) = self.unpacked(folder, limits)?.map_or_else(
-            || files::sha256(self.path).map(|sums| (self.path.to_owned(), sums)).map_err(&reading),
-            Ok,
-        )?;
-        Ok(Member { at, sha256: sums.0, bytes: sums.1, mode: 0o644 })
+        if let Some(member) = self.unpacked(folder, limits)? {
+            return Ok(member);
+        }
+        let (sha256, bytes) = files::sha256(self.path).map_err(failed(&self.doing(), folder, 0))?;
+        Ok(Member { at: self.path.into(), sha256, bytes, mode: 0o644 })
     }
 
     /// What is compressed in the file, if that is one single file.
-    fn unpacked(&self, folder: &Path, limits: Limits) -> Result<Option<(PathBuf, (Digest, u64))>, FetchError> {
+    fn unpacked(&self, folder: &Path, limits: Limits) -> Result<Option<Member>, FetchError> {
         let reading = failed(&self.doing(), folder, self.bytes);
         if unpack::Packing::of(self.path).map_err(&reading)?.is_none() {
             return Ok(None);
@@ -145,8 +144,8 @@ impl Whole<'_> {
             out.flush()?;
             Ok(out.sums())
         };
-        let sums = copy(stream).map_err(why)?;
-        Ok(Some((at, sums)))
+        let (sha256, bytes) = copy(stream).map_err(why)?;
+        Ok(Some(Member { at, sha256, bytes, mode: 0o644 }))
     }
 
     /// Members by the names they are wanted by.

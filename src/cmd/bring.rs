@@ -120,7 +120,8 @@ struct Own {
 }
 
 async fn fetch(site: &Site<'_>, locked: &Locked) -> Result<((Bytes, Own), String), Failure> {
-    let (image, payload) = tokio::try_join!(os_image(site), programs(site)).map_err(|error| not_fetched(&error))?;
+    let (image, payload) =
+        tokio::try_join!(Box::pin(os_image(site)), Box::pin(programs(site))).map_err(|error| not_fetched(&error))?;
     let folder = locked.folder();
     let own = |what: &str, error: &(dyn std::error::Error + 'static)| {
         Failure::new(Exit::Unexpected, "cluster.secrets", format!("make the cluster's {what}")).because(error)

@@ -67,7 +67,12 @@ impl Upstream {
         let digest: Digest = format!("sha512:{}", &sum[..128]).parse().expect("a digest");
         OsImage {
             name: "test".into(),
-            origin: Origin::Download { urls: vec![format!("{}{name}", self.base)], digest, format, found: "here".into() },
+            origin: Origin::Download {
+                urls: vec![format!("{}{name}", self.base)],
+                digest,
+                format,
+                found: "here".into(),
+            },
             user: "debian".into(),
             arch: Arch::Amd64,
             runs: Vec::new(),

@@ -7,6 +7,8 @@ mod follow;
 mod initrd;
 pub mod needs;
 mod recipe;
+#[cfg(test)]
+mod tests;
 mod vagrant;
 
 use std::collections::BTreeMap;

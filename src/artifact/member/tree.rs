@@ -97,12 +97,12 @@ impl Tree {
                         Some(_) => None,
                         None => inside(from, Path::new(&target)),
                     };
-                    self.link(path, to.ok_or(target)).map_err(refused)?;
+                    self.link(path, &to.ok_or(target)).map_err(refused)?;
                 }
                 (tar::EntryType::Link, Some(target)) => {
                     let to = inside(Path::new(""), Path::new(&target));
                     let to = to.ok_or_else(|| refused(Refusal::LinkOutside { target }))?;
-                    self.link(path, Ok(to)).map_err(refused)?;
+                    self.link(path, &Ok(to)).map_err(refused)?;
                 }
                 (tar::EntryType::Directory, _) => {}
                 _ => drop(self.others.insert(path)),
@@ -115,11 +115,9 @@ impl Tree {
         both.map_or(Ok(()), |path| Err(Ended::Refused(path.clone(), Refusal::Twice)))
     }
 
-    fn link(&mut self, path: String, to: Result<String, String>) -> Result<(), Refusal> {
-        match self.links.insert(path, to.clone()) {
-            Some(first) if first != to => Err(Refusal::Twice),
-            _ => Ok(()),
-        }
+    fn link(&mut self, path: String, to: &Result<String, String>) -> Result<(), Refusal> {
+        let first = self.links.entry(path).or_insert_with(|| to.clone());
+        if first == to { Ok(()) } else { Err(Refusal::Twice) }
     }
 
     /// The member at `path` if it was found.
@@ -135,7 +133,8 @@ impl Tree {
                 return Err(Refusal::NoFile);
             }
             let ends = at.match_indices('/').map(|(end, _)| end).chain([at.len()]);
-            let link = ends.filter(|_| !self.found.contains_key(&at)).find_map(|end| Some((end, self.links.get(&at[..end])?)));
+            let link =
+                ends.filter(|_| !self.found.contains_key(&at)).find_map(|end| Some((end, self.links.get(&at[..end])?)));
             match link {
                 None => return Ok(at),
                 Some((_, Err(target))) => return Err(Refusal::LinkOutside { target: target.clone() }),
