@@ -4,10 +4,14 @@
 //! to it; [`payload`] packs what the nodes get; [`image`] builds the disk they boot.
 
 pub mod apt;
+pub mod cache;
 pub mod error;
+mod fetch;
 mod files;
 pub mod http;
 pub mod image;
+pub mod mirror;
+mod part;
 pub mod payload;
 pub mod store;
 

@@ -313,8 +313,8 @@ fn not_booted(error: &ProviderError) -> Failure {
 
 /// A failure to fetch in the words and with the code of the command line.
 pub fn not_fetched(error: &FetchError) -> Failure {
-    let exit = match error {
-        FetchError::Mismatch { .. } => Exit::Digest,
+    let exit = match error.gravest() {
+        FetchError::Mismatch { .. } | FetchError::WrongLength { .. } => Exit::Digest,
         FetchError::Offline { .. } => Exit::Offline,
         FetchError::Lacking { .. } | FetchError::NoArchive { .. } | FetchError::DiskFull { .. } => Exit::HostUnfit,
         _ => Exit::Download,

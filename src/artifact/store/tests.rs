@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path as Route, State};
@@ -10,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use futures::stream;
 
 use super::*;
+use crate::event::Event;
 use crate::lab::pin::{Arch, Trust};
 
 /// What the good addresses serve: larger than one piece of a transfer.
@@ -49,7 +51,8 @@ async fn answer(State(seen): State<Seen>, Route(name): Route<String>, headers: H
             (length, Body::from_stream(stream::iter(pieces))).into_response()
         }
         ("good" | "breaks-once" | "ignores-ranges", _) => all.into_response(),
-        ("wrong", _) => "something else".into_response(),
+        ("wrong", _) => all.iter().rev().copied().collect::<Vec<u8>>().into_response(),
+        ("other-length", _) => "something else".into_response(),
         ("endless", _) => {
             let zeros = Bytes::from(vec![0; 65536]);
             Body::from_stream(stream::repeat_with(move || Piece::Ok(zeros.clone()))).into_response()
@@ -84,7 +87,12 @@ impl Fixture {
 
     fn store(&self, reach: Reach) -> Store {
         // A busy machine is no stall; only the test of stalls waits for one.
-        let manner = Manner { stall: Duration::from_secs(60), pause: Duration::from_millis(5), attempts: 3 };
+        let manner = Manner {
+            stall: Duration::from_secs(60),
+            pause: Duration::from_millis(5),
+            attempts: 3,
+            rest: Duration::from_secs(1),
+        };
         let cache = Cache::at(self.folder.path());
         Store::new(cache, "test".parse().expect("a name"), reach, Archive::at(Vec::new())).with_manner(manner)
     }
@@ -163,7 +171,7 @@ async fn what_a_killed_run_left_is_gone_on_from_or_written_over() {
         (content()[..1000].to_vec(), "ignores-ranges"),
     ] {
         let at = Fixture::new().await;
-        let part = at.store(Reach::Online).part(&at.pin(&[])).expect("a place");
+        let part = at.store(Reach::Online).part(&at.pin(&[]).digest).expect("a place");
         std::fs::write(&part, left).expect("left behind");
         let file = at.get(&[name]).await.expect(name);
         assert_eq!(std::fs::read(file.path()).expect("there"), content());
@@ -181,6 +189,7 @@ async fn bad_servers_give_clear_errors_and_leave_no_file() {
     };
     assert!(matches!(id("absent").await, FetchError::Status { status: 404, .. }));
     assert!(matches!(id("wrong").await, FetchError::Mismatch { .. }));
+    assert!(matches!(id("other-length").await, FetchError::WrongLength { got: 14, .. }));
     assert!(matches!(id("endless").await, FetchError::TooLong { .. }));
     assert!(matches!(id("breaks").await, FetchError::Transfer { .. }));
 }
@@ -188,7 +197,8 @@ async fn bad_servers_give_clear_errors_and_leave_no_file() {
 #[tokio::test]
 async fn a_silent_server_is_given_up() {
     let at = Fixture::new().await;
-    let manner = Manner { stall: Duration::from_millis(200), pause: Duration::from_millis(5), attempts: 2 };
+    let pause = Duration::from_millis(5);
+    let manner = Manner { stall: Duration::from_millis(200), pause, attempts: 2, rest: pause };
     let store = at.store(Reach::Online).with_manner(manner);
     let error = store.ensure(&at.pin(&["stalls"]), &at.events).await.expect_err("silent");
     assert!(matches!(error, FetchError::Stalled { .. }), "{error}");
