@@ -253,3 +253,6 @@ impl Tell for Teller<'_> {
         self.events.progress(Step::Fetch, self.order.label.as_str(), why);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,12 +6,14 @@ use reqwest::Url;
 use reqwest::header::HeaderValue;
 
 use crate::lab::pin::Digest;
+use crate::lab::problem::Place;
 
 /// One mirror: what it stands for, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirror {
     covers: Covers,
     base: Url,
+    named: Place,
 }
 
 /// What a mirror has.
@@ -30,7 +32,7 @@ pub enum MirrorError {
     #[error("`{0}` is no mirror: PREFIX=URL is, as in `*=http://teacher.example:8000`")]
     Form(String),
     /// The prefix cannot begin an address.
-    #[error("`{0}` is no beginning of an address: write `github.com/NAME` without a scheme, or `*` for a store")]
+    #[error("`{0}` is no beginning of an address: write `code.example/NAME` without a scheme, or `*` for a store")]
     Prefix(String),
     /// The URL leads nowhere.
     #[error("`{0}` is no address of a mirror: http://HOST/… or https://HOST/… without `?` and `#` is")]
@@ -38,8 +40,8 @@ pub enum MirrorError {
 }
 
 impl Mirror {
-    /// A mirror of whatever begins with `prefix` (`*`: of any file, by digest) at `url`.
-    pub fn new(prefix: &str, url: &str) -> Result<Self, MirrorError> {
+    /// A mirror of whatever begins with `prefix` (`*`: of any file, by digest) at `url`, as somebody wrote at `named`.
+    pub fn new(prefix: &str, url: &str, named: Place) -> Result<Self, MirrorError> {
         let below = prefix.trim_end_matches('/');
         let covers = match below {
             "*" => Covers::Digests,
@@ -55,13 +57,18 @@ impl Mirror {
             matches!(url.scheme(), "http" | "https") && url.query().is_none() && url.fragment().is_none()
         });
         let base = base.ok_or_else(|| MirrorError::Url(without_user(url)))?;
-        Ok(Self { covers, base })
+        Ok(Self { covers, base, named })
     }
 
     /// `PREFIX=URL` as written on the command line.
-    pub fn parse(text: &str) -> Result<Self, MirrorError> {
+    pub fn parse(text: &str, named: Place) -> Result<Self, MirrorError> {
         let (prefix, url) = text.split_once('=').ok_or_else(|| MirrorError::Form(without_user(text)))?;
-        Self::new(prefix, url)
+        Self::new(prefix, url, named)
+    }
+
+    /// Where somebody wrote it.
+    pub fn named(&self) -> &Place {
+        &self.named
     }
 
     /// Its address for what lies at `upstream`, an address without scheme.
@@ -97,6 +104,11 @@ impl Mirrors {
     /// These, in the order they are tried.
     pub fn new(mirrors: impl IntoIterator<Item = Mirror>) -> Self {
         Self(mirrors.into_iter().collect())
+    }
+
+    /// Each, in the order they are tried.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Mirror> {
+        self.0.iter()
     }
 
     /// Where the file of this digest may be had, best first: stores by digest, then what mirrors the upstream's own
@@ -203,8 +215,12 @@ fn without_user(url: &str) -> String {
 mod tests {
     use super::*;
 
+    fn parse(text: &str) -> Result<Mirror, MirrorError> {
+        Mirror::parse(text, Place::Flag { flag: "--mirror".into() })
+    }
+
     fn mirrors(texts: &[&str]) -> Mirrors {
-        Mirrors::new(texts.iter().map(|text| Mirror::parse(text).expect(text)))
+        Mirrors::new(texts.iter().map(|text| parse(text).expect(text)))
     }
 
     #[test]
@@ -253,13 +269,13 @@ mod tests {
             "a=http://b.example/?q",
             "a=http://",
         ] {
-            assert!(Mirror::parse(text).is_err(), "{text}");
+            assert!(parse(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn nobody_sees_a_password() {
-        let mirror = Mirror::parse("*=http://user:secret@store.example/x@y").expect("a mirror");
+        let mirror = parse("*=http://user:secret@store.example/x@y").expect("a mirror");
         assert_eq!(mirror.to_string(), "*=http://…@store.example/x@y");
         let address = &Mirrors::new([mirror]).addresses(&Digest::Sha256([0; 32]), &[])[0];
         assert!(!format!("{address} {address:?}").contains("secret"));

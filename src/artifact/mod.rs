@@ -16,5 +16,7 @@ pub mod oci;
 mod part;
 pub mod payload;
 pub mod store;
+#[cfg(test)]
+mod support;
 
 pub use error::FetchError;

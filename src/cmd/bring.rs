@@ -167,7 +167,8 @@ async fn os_image(site: &Site<'_>) -> Result<Image, FetchError> {
 
 async fn programs(site: &Site<'_>) -> Result<Payload, FetchError> {
     let (cx, plan) = (site.cx, site.plan);
-    let store = Store::new(cx.cache.clone(), plan.lab.clone(), reach_of(cx), Archive::of_host());
+    let store = Store::new(cx.cache.clone(), plan.lab.clone(), reach_of(cx), Archive::of_host())
+        .with_mirrors(cx.mirrors.clone());
     let pins: Vec<_> = plan.artifacts.iter().map(|placed| placed.pin.clone()).collect();
     let verified = store.ensure_all(&pins, &cx.events).await?;
     let parts = verified.into_iter().zip(&plan.artifacts).map(|(package, placed)| Part {

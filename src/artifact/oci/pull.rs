@@ -8,7 +8,7 @@ use futures::future::try_join_all;
 use oci_client::Reference;
 
 use super::manifest::{ACCEPT, LONGEST};
-use super::registry::{Kind, Place, Way};
+use super::registry::{Kind, Registry, Way};
 use super::{Contents, Known, RegistryError, known};
 use crate::artifact::FetchError;
 use crate::artifact::fetch::{Blob, Order, told_of_next};
@@ -93,9 +93,9 @@ impl<'a> Pull<'a> {
         let parsed: Reference = reference.parse().map_err(|source| {
             FetchError::Registry(RegistryError::Reference { reference: reference.clone(), source })
         })?;
-        let way = |place| Way::new(place, store.logins(), store.manner().stall);
-        let mirrors = Place::mirrors(&parsed, store.mirrors()).into_iter().map(way).collect();
-        let own = way(Place::own(&parsed));
+        let way = |registry| Way::new(registry, store.logins(), store.manner().stall);
+        let mirrors = Registry::mirrors(&parsed, store.mirrors()).into_iter().map(way).collect();
+        let own = way(Registry::own(&parsed));
         Ok(Self { store, events, label: label(pin), mirrors, own, gauge: Gauge::default() })
     }
 

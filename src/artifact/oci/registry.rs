@@ -83,7 +83,7 @@ pub(super) enum Kind {
 
 /// One registry that may have an image.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct Registry {
     reference: Reference,
     /// How people call the image.
     image: String,
@@ -92,7 +92,7 @@ pub(super) struct Place {
     user: Option<(String, String)>,
 }
 
-impl Place {
+impl Registry {
     /// The registry that the image's name says.
     pub(super) fn own(reference: &Reference) -> Self {
         let plain = Url::parse(&format!("http://{}", reference.registry())).is_ok_and(|url| loopback(&url));
@@ -152,9 +152,9 @@ fn loopback(url: &Url) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|addr| addr.is_loopback())
 }
 
-/// The way into one place, which many files of an image take at once.
+/// The way into one registry, which many files of an image take at once.
 pub(super) struct Way<'a> {
-    place: Place,
+    registry: Registry,
     logins: &'a Logins,
     stall: Duration,
     held: Mutex<Option<Held>>,
@@ -168,15 +168,15 @@ struct Held {
 }
 
 impl<'a> Way<'a> {
-    /// The way into `place`; an answer takes `stall` at most.
-    pub(super) fn new(place: Place, logins: &'a Logins, stall: Duration) -> Self {
-        Self { place, logins, stall, held: Mutex::new(None) }
+    /// The way into `registry`; an answer takes `stall` at most.
+    pub(super) fn new(registry: Registry, logins: &'a Logins, stall: Duration) -> Self {
+        Self { registry, logins, stall, held: Mutex::new(None) }
     }
 
     /// The address of a file, with the header that opens it.
     pub(super) async fn address(&self, kind: Kind, digest: &Digest) -> Result<Address, FetchError> {
-        let url = self.place.url(kind, digest);
-        let address = if self.place.mirror { Address::of_mirror(url) } else { Address::upstream(url) };
+        let url = self.registry.url(kind, digest);
+        let address = if self.registry.mirror { Address::of_mirror(url) } else { Address::upstream(url) };
         let mut held = self.held.lock().await;
         let held = match &mut *held {
             Some(held) if held.since.elapsed() < FRESH => held,
@@ -195,7 +195,7 @@ impl<'a> Way<'a> {
 
     /// What the registry's refusal of a file means.
     pub(super) async fn meaning(&self, error: FetchError, digest: &Digest) -> FetchError {
-        let (registry, image) = (self.place.reference.registry().to_owned(), self.place.image.clone());
+        let (registry, image) = (self.registry.reference.registry().to_owned(), self.registry.image.clone());
         FetchError::Registry(match error {
             FetchError::Status { status: 401 | 403, .. } => {
                 let login = self.held.lock().await.as_ref().map(|held| held.login.clone()).unwrap_or_default();
@@ -211,7 +211,7 @@ impl<'a> Way<'a> {
 
     /// Ask the registry what it wants, and get it.
     async fn open(&self) -> Result<Held, FetchError> {
-        let Place { reference, plain, image, .. } = &self.place;
+        let Registry { reference, plain, image, .. } = &self.registry;
         let registry = reference.registry().to_owned();
         let token = |source| {
             let (registry, source) = (registry.clone(), Box::new(source));
@@ -224,12 +224,12 @@ impl<'a> Way<'a> {
         };
         let client = Client::try_from(config).map_err(token)?;
         let ask = async {
-            let login = self.place.login(self.logins).await;
+            let login = self.registry.login(self.logins).await;
             (client.auth(reference, &login.auth, RegistryOperation::Pull).await, login)
         };
         let (answer, login) = tokio::time::timeout(self.stall, ask)
             .await
-            .map_err(|_| FetchError::Stalled { url: self.place.root(), after: self.stall })?;
+            .map_err(|_| FetchError::Stalled { url: self.registry.root(), after: self.stall })?;
         let header = match (answer, &login.auth) {
             (Ok(Some(bearer)), _) => Some(format!("Bearer {bearer}")),
             (Ok(None), RegistryAuth::Basic(user, password)) => Some(format!(
@@ -242,7 +242,7 @@ impl<'a> Way<'a> {
                 return Err(FetchError::Registry(RegistryError::Denied { registry, image, login }));
             }
             (Err(OciDistributionError::RequestError(error)), _) => {
-                return Err(FetchError::of_transport(self.place.root(), error));
+                return Err(FetchError::of_transport(self.registry.root(), error));
             }
             (Err(error), _) => return Err(token(error)),
         };
@@ -283,12 +283,14 @@ impl RegistryError {
 mod tests {
     use super::*;
     use crate::artifact::mirror::Mirror;
+    use crate::lab::problem::Place;
 
     fn urls(reference: &str, mirrors: &[&str]) -> Vec<String> {
-        let mirrors = Mirrors::new(mirrors.iter().map(|text| Mirror::parse(text).expect(text)));
+        let named = Place::Flag { flag: "--mirror".into() };
+        let mirrors = Mirrors::new(mirrors.iter().map(|text| Mirror::parse(text, named.clone()).expect(text)));
         let digest = Digest::Sha256([1; 32]);
         let reference = reference.parse().expect(reference);
-        let places = Place::mirrors(&reference, &mirrors).into_iter().chain([Place::own(&reference)]);
+        let places = Registry::mirrors(&reference, &mirrors).into_iter().chain([Registry::own(&reference)]);
         let urls = places.map(|place| place.url(Kind::Blob, &digest).replace(&digest.to_string(), "D"));
         urls.collect()
     }
@@ -336,7 +338,7 @@ mod tests {
         for (url, given) in
             [("http://one.example/x", false), ("https://one.example/x", true), ("http://127.0.0.1:5/x", true)]
         {
-            let place = Place::of_mirror(url, "x").expect("an address");
+            let place = Registry::of_mirror(url, "x").expect("an address");
             assert_eq!(place.login(&logins).await.auth != RegistryAuth::Anonymous, given, "{url}");
         }
     }
