@@ -77,6 +77,11 @@ impl Sum {
         }
     }
 
+    /// Of nothing yet: SHA-256.
+    pub(super) fn sha256() -> Self {
+        Self::Sha256(Sha256::new())
+    }
+
     /// And of these bytes.
     pub(super) fn update(&mut self, bytes: &[u8]) {
         match self {

@@ -13,11 +13,11 @@ use crate::event::{Event, Step};
 use crate::failure::{Exit, Failure};
 use crate::lab::images::Images;
 use crate::lab::name::LabName;
-use crate::lab::pin::Digest;
+use crate::lab::pin::{Digest, Pin};
 
 use super::bring::not_fetched;
 use super::cx::{Cx, counted};
-use super::fetch::own_lock;
+use super::fetch::{files, own_lock};
 use super::kept::read_plan;
 use super::ls::age;
 use super::table::{bytes, columns};
@@ -102,9 +102,10 @@ async fn of_lab(cx: &Cx<'_>, name: &LabName, images: &Images, wants: &mut Wants)
     Some(())
 }
 
-/// The files of a pin.
-async fn files_of(_: &Cx<'_>, pin: &crate::lab::pin::Pin) -> Vec<Digest> {
-    vec![pin.digest]
+/// The files of a pin, as far as that can be told; of a container image whose manifest is damaged nothing else is of use.
+async fn files_of(cx: &Cx<'_>, pin: &Pin) -> Vec<Digest> {
+    let files = files(&cx.cache, pin).await.ok().flatten().unwrap_or_default();
+    std::iter::once(pin.digest).chain(files.into_iter().map(|(digest, _)| digest)).collect()
 }
 
 /// What all clusters want. Which of several images of one name a machine's disk stands on is not asked: none goes.

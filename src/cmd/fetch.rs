@@ -7,14 +7,15 @@ use serde::Serialize;
 use crate::artifact::FetchError;
 use crate::artifact::apt::{Archive, NODE_ARCH};
 use crate::artifact::image::{self, Disk, Ready};
+use crate::artifact::oci;
 use crate::artifact::payload::{self, Part, PartSource, Payload};
-use crate::artifact::store::{Reach, Store};
+use crate::artifact::store::{Cache, Reach, Store};
 use crate::cluster::state::Wish;
 use crate::event::{Event, Step};
 use crate::failure::{Exit, Failure};
 use crate::lab::images::OsImage;
 use crate::lab::name::LabName;
-use crate::lab::pin::{Arch, Pin, Wanted};
+use crate::lab::pin::{Arch, Digest, Pin, Source, Wanted};
 use crate::lab::plan::{Plan, pinned};
 use crate::machine::{DirectBoot, Image, ImageForm};
 
@@ -114,11 +115,23 @@ pub async fn survey(cx: &Cx<'_>, lab: &str, archs: Archs) -> Result<Survey, Fail
     Ok(Survey { draft, pins, missing, lines })
 }
 
-/// How a pinned file stands, and its length.
+/// How a pinned file stands, and its length: of a container image all its files'.
 async fn stands(cx: &Cx<'_>, pin: &Pin) -> Result<(State, Option<u64>), FetchError> {
-    let length = std::fs::metadata(cx.cache.file(&pin.digest)).map(|meta| meta.len()).ok();
-    let state = if length.is_some() { State::There } else { State::Absent };
-    Ok((state, length.or(pin.bytes)))
+    let Some(files) = files(&cx.cache, pin).await? else { return Ok((State::Absent, pin.bytes)) };
+    let there = files.iter().all(|(digest, _)| cx.cache.file(digest).is_file());
+    let known = files.iter().map(|(_, bytes)| *bytes).sum::<Option<u64>>();
+    Ok((if there { State::There } else { State::Absent }, known.or(pin.bytes)))
+}
+
+/// The files of the cache that a pin means, with their lengths where they are known; nothing while that cannot be told,
+/// since a container image's manifest is not there.
+pub async fn files(cache: &Cache, pin: &Pin) -> Result<Option<Vec<(Digest, Option<u64>)>>, FetchError> {
+    if !matches!(pin.source, Source::Oci { .. }) {
+        let length = std::fs::metadata(cache.file(&pin.digest)).map(|meta| meta.len()).ok();
+        return Ok(Some(vec![(pin.digest, length)]));
+    }
+    let contents = oci::contents(cache, pin).await?;
+    Ok(contents.map(|contents| contents.files().iter().map(|file| (file.digest, Some(file.bytes))).collect()))
 }
 
 fn image_line(cx: &Cx<'_>, draft: &Draft) -> Result<Line, FetchError> {

@@ -76,7 +76,12 @@ async fn contents(cx: &Cx<'_>, survey: &Survey) -> Result<Contents, Failure> {
 
 /// The files of a pin.
 async fn pinned(cache: &Cache, pin: &Pin, pieces: &mut Vec<Piece>) -> Result<(), Failure> {
-    for digest in [pin.digest] {
+    let gone = || {
+        Failure::new(Exit::Unexpected, "pack.gone", format!("pack {}", pin.name))
+            .because_text("it was removed from the cache meanwhile")
+    };
+    let files = fetch::files(cache, pin).await.map_err(|error| super::bring::not_fetched(&error))?;
+    for (digest, _) in files.ok_or_else(gone)? {
         let path = cache.file(&digest);
         let failed = |source| not_packed(PackError::Io { doing: format!("reading {}", path.display()), source });
         let bytes = std::fs::metadata(&path).map_err(failed)?.len();
