@@ -81,11 +81,11 @@ impl Cache {
         let listed = blocking(move || -> io::Result<Vec<Thing>> {
             let mut all = Vec::new();
             for entry in entries {
-                all.extend(cache.thing(Kind::File, entry.path, Some(entry.digest), entry.digest.hex())?);
+                all.extend(cache.thing(Kind::File, entry.path, Some(entry.digest), &entry.digest.hex())?);
             }
             for kept in images {
                 let lock = format!("image-{}", kept.name());
-                all.extend(cache.thing(Kind::Image, kept.folder, None, lock)?);
+                all.extend(cache.thing(Kind::Image, kept.folder, None, &lock)?);
             }
             cache.parts(&mut all)?;
             let locks = listing(&cache.root().join("locks"))?;
@@ -98,12 +98,12 @@ impl Cache {
                     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
                     let stem = locks.iter().find(|name| name.starts_with(&stem)).cloned().unwrap_or(stem);
                     let kind = if is_part(&path) { Kind::Part } else { Kind::Derived };
-                    all.extend(cache.thing(kind, path, None, stem)?);
+                    all.extend(cache.thing(kind, path, None, &stem)?);
                 }
             }
             for path in listing(&cache.root().join("apt"))? {
                 let lock = format!("apt-{}", path.file_name().unwrap_or_default().to_string_lossy());
-                all.extend(cache.thing(Kind::Lists, path, None, lock)?);
+                all.extend(cache.thing(Kind::Lists, path, None, &lock)?);
             }
             Ok(all)
         });
@@ -118,21 +118,21 @@ impl Cache {
             for folder in listing(&self.root().join(algorithm))? {
                 for path in listing(&folder)?.into_iter().filter(|path| is_part(path)) {
                     let lock = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-                    all.extend(self.thing(Kind::Part, path, None, lock)?);
+                    all.extend(self.thing(Kind::Part, path, None, &lock)?);
                 }
             }
         }
         for path in listing(&self.root().join("images"))? {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if let Some(name) = name.strip_prefix('.').and_then(|name| name.strip_suffix(".part")) {
-                all.extend(self.thing(Kind::Part, path.clone(), None, format!("image-{name}"))?);
+                all.extend(self.thing(Kind::Part, path.clone(), None, &format!("image-{name}"))?);
             }
         }
         Ok(())
     }
 
     /// One thing; nothing if it is gone already, or a link, which is not ours.
-    fn thing(&self, kind: Kind, path: PathBuf, digest: Option<Digest>, lock: String) -> io::Result<Option<Thing>> {
+    fn thing(&self, kind: Kind, path: PathBuf, digest: Option<Digest>, lock: &str) -> io::Result<Option<Thing>> {
         let meta = match std::fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             meta => meta?,
@@ -143,7 +143,7 @@ impl Cache {
         let name = path.strip_prefix(self.root()).unwrap_or(&path).display().to_string();
         let changed = jiff::Timestamp::new(meta.mtime(), 0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
         let bytes = taken(&path)?;
-        Ok(Some(Thing { kind, name, path, digest, bytes, changed, lock: self.lock_file(&lock) }))
+        Ok(Some(Thing { kind, name, path, digest, bytes, changed, lock: self.lock_file(lock) }))
     }
 
     /// Take a thing out of the cache, unless another run holds its lock.

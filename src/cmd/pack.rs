@@ -19,7 +19,7 @@ use super::table::bytes;
 /// Pack `lab` into `file`; gives its length. What is missing is fetched first.
 pub async fn pack(cx: &Cx<'_>, lab: &str, file: &Path, existing: Existing) -> Result<u64, Failure> {
     if existing == Existing::Keep && file.symlink_metadata().is_ok() {
-        return Err(not_packed(PackError::Exists { path: file.into() }));
+        return Err(not_packed(&PackError::Exists { path: file.into() }));
     }
     let survey = fetch::survey(cx, lab, Archs::Nodes).await?;
     if !survey.missing.is_empty() {
@@ -40,7 +40,7 @@ pub async fn pack(cx: &Cx<'_>, lab: &str, file: &Path, existing: Existing) -> Re
     let packing = async {
         let contents = contents(cx, &survey).await?;
         let members = contents.pieces.len();
-        let length = pack::write(contents, file, existing, &cx.events).await.map_err(not_packed)?;
+        let length = pack::write(contents, file, existing, &cx.events).await.map_err(|error| not_packed(&error))?;
         Ok((length, format!("{}: {members} files, {}", file.display(), bytes(length))))
     };
     Box::pin(cx.step(Step::Pack, packing)).await
@@ -59,7 +59,7 @@ async fn contents(cx: &Cx<'_>, survey: &Survey) -> Result<Contents, Failure> {
     }
     let mut pieces = Vec::new();
     for (path, text) in parts {
-        let place = Place::parse(&path).ok_or_else(|| not_packed(PackError::Name { name: path }))?;
+        let place = Place::parse(&path).ok_or_else(|| not_packed(&PackError::Name { name: path }))?;
         pieces.push(Piece { place, label: None, bytes: Bytes::Text(text) });
     }
     for pin in &survey.pins {
@@ -83,7 +83,7 @@ async fn pinned(cache: &Cache, pin: &Pin, pieces: &mut Vec<Piece>) -> Result<(),
     let files = fetch::files(cache, pin).await.map_err(|error| super::bring::not_fetched(&error))?;
     for (digest, _) in files.ok_or_else(gone)? {
         let path = cache.file(&digest);
-        let failed = |source| not_packed(PackError::Io { doing: format!("reading {}", path.display()), source });
+        let failed = |source| not_packed(&PackError::Io { doing: format!("reading {}", path.display()), source });
         let bytes = std::fs::metadata(&path).map_err(failed)?.len();
         let label = Some(format!("{} {}", pin.name, pin.version));
         pieces.push(Piece {
@@ -117,8 +117,8 @@ fn built(cx: &Cx<'_>, survey: &Survey, pieces: &mut Vec<Piece>) -> Result<(), Fa
 }
 
 /// A pack that could not be made, in the words and with the code of the command line.
-fn not_packed(error: PackError) -> Failure {
-    told(&error, "pack the lab")
+fn not_packed(error: &PackError) -> Failure {
+    told(error, "pack the lab")
 }
 
 /// A failure of a pack in the words and with the code of the command line.

@@ -26,7 +26,7 @@ pub struct Done {
 
 /// The list of a pack, guarded by its digest. No member is read.
 pub async fn list(file: &Path) -> Result<List, Failure> {
-    let pack = Pack::open(file).await.map_err(refused)?;
+    let pack = Pack::open(file).await.map_err(|error| refused(&error))?;
     Ok(pack.list().clone())
 }
 
@@ -40,8 +40,8 @@ async fn checked(cx: &Cx<'_>, file: &Path) -> Result<Pack, Failure> {
     let steps = vec![Step::Check, Step::Unpack];
     cx.events.tell(Event::Begin { verb: "unpack".into(), cluster: file.display().to_string(), steps });
     let checking = async {
-        let pack = Pack::open(file).await.map_err(refused)?;
-        pack.verify(&cx.events).await.map_err(refused)?;
+        let pack = Pack::open(file).await.map_err(|error| refused(&error))?;
+        pack.verify(&cx.events).await.map_err(|error| refused(&error))?;
         let outcome = format!("{}, every byte as packed", counted(pack.list().members.len(), "file"));
         Ok((pack, outcome))
     };
@@ -64,14 +64,15 @@ pub async fn unpack(cx: &Cx<'_>, file: &Path) -> Result<Done, Failure> {
     Ok(Done { lab: pack.list().lab.clone(), labs })
 }
 
-fn refused(error: PackError) -> Failure {
-    told(&error, "read the pack")
+fn refused(error: &PackError) -> Failure {
+    told(error, "read the pack")
 }
 
 /// Put the pack's lab where `up` finds it; the folder for `--labs`, if it takes one.
 async fn place_lab(cx: &Cx<'_>, pack: &Pack) -> Result<Option<PathBuf>, Failure> {
     let lab = &pack.list().lab;
-    let mut parts: BTreeMap<String, Vec<u8>> = pack.texts().await.map_err(refused)?.into_iter().collect();
+    let mut parts: BTreeMap<String, Vec<u8>> =
+        pack.texts().await.map_err(|error| refused(&error))?.into_iter().collect();
     let path = format!("labs/{lab}/lock.yaml");
     let lock = parts.remove(&path);
     let written = |error: std::io::Error, path: &Path| {

@@ -81,8 +81,13 @@ pub(super) async fn cache(cx: &Cx<'_>, verb: &CacheVerb, quiet: bool) -> Result<
         CacheVerb::Verify { remove_damaged, form } => {
             let found = cache::verify(cx, *remove_damaged).await?;
             let text = || {
-                let removed: String = found.removed.iter().map(|name| format!("removed: {name}\n")).collect();
-                format!("{removed}{} right, {} damaged", found.right, found.damaged.len() + found.removed.len())
+                let removed: Vec<String> = found.removed.iter().map(|name| format!("removed: {name}\n")).collect();
+                format!(
+                    "{}{} right, {} damaged",
+                    removed.concat(),
+                    found.right,
+                    found.damaged.len() + found.removed.len()
+                )
             };
             shown(form.output, quiet, text, || json!(found));
             cache::damaged(&found)?;

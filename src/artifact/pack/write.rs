@@ -20,6 +20,9 @@ use crate::lab::pin::Digest;
 /// Any SHA-256, for the algorithm.
 const SHA256: Digest = Digest::Sha256([0; 32]);
 
+/// The end of a tar.
+const END: [u8; 1024] = [0; 1024];
+
 /// What happens to a file that is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
@@ -133,9 +136,9 @@ impl Writer {
             at = end + padding(member.bytes);
             done += piece.bytes();
         }
-        self.file.get_ref().write_all_at(&[0; 2 * BLOCK as usize], at).map_err(&writing)?;
+        self.file.get_ref().write_all_at(&END, at).map_err(&writing)?;
         self.front(&list, reserved).map_err(&writing)?;
-        Ok(at + 2 * BLOCK)
+        Ok(at + END.len() as u64)
     }
 
     fn member(
