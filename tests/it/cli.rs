@@ -169,3 +169,16 @@ fn a_missing_program_is_told_with_the_command_that_brings_it() {
         assert!(doctor.out.contains(word), "{word}: {}", doctor.out);
     }
 }
+
+#[test]
+fn what_the_image_needs_is_told_before_anything_is_made() {
+    let user = User::new();
+    let path = programs_without(&user, &["mmdebstrap"]);
+    let up = |words: &[&str], exit: Exit| Said::by(user.command(words).env("PATH", &path), exit.code());
+    up(&["up"], Exit::HostUnfit).tells(&["host.unfit", "the program mmdebstrap", "sudo apt-get install mmdebstrap"]);
+    let offline = up(&["up", "--offline"], Exit::Offline);
+    offline.tells(&["offline.missing", "image debian-12", "bird", "run once without --offline"]);
+    assert!(!std::path::Path::new(&user.path("home/clusters/primer")).exists(), "nothing was begun");
+    let plan = user.ends(&["plan"], Exit::Done).out;
+    assert!(plan.contains("image debian-12 is built here, once"), "{plan}");
+}

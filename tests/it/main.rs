@@ -3,7 +3,10 @@
 mod archive;
 mod cli;
 mod cloud_init;
+mod download;
 mod image;
+mod member;
+mod os_image;
 mod proof;
 mod ssh;
 mod ssh_put;
