@@ -342,6 +342,11 @@ impl FetchError {
         if distrusts(&source) { Self::Untrusted { url, source } } else { Self::Transfer { url, source } }
     }
 
+    /// Whether nobody answered at the address.
+    pub(super) fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Transfer { source, .. } if source.is_connect())
+    }
+
     pub(super) fn mismatch(name: String, from: &str, wanted: Digest, got: Digest) -> Self {
         Self::Mismatch { name, from: from.into(), wanted: Box::new(wanted), got: Box::new(got) }
     }
