@@ -6,7 +6,7 @@ use calicolab::artifact::apt::Archive;
 use calicolab::artifact::cache::EntryState;
 use calicolab::artifact::store::{Cache, Reach, Store};
 use calicolab::event::Events;
-use calicolab::lab::pin::{Arch, Pin, Source};
+use calicolab::lab::pin::{Arch, Pin, Source, Trust};
 use calicolab::report;
 
 const USAGE: &str = "store fetch CACHE <LIST (a line a file: DIGEST BYTES URL) | store verify CACHE";
@@ -19,9 +19,10 @@ fn pin(line: &str) -> Pin {
         name: url.rsplit('/').next().unwrap_or(url).into(),
         version: "1".into(),
         arch: Arch::All,
-        source: Source::Url { urls: vec![url.into()] },
+        source: Source::Url { urls: vec![url.into()], sums: None },
         digest: digest.parse().expect(USAGE),
         bytes: Some(bytes.parse().expect(USAGE)),
+        trust: Trust::Published,
         found: "here".into(),
     }
 }

@@ -8,7 +8,7 @@ mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write as _};
+use std::io::{self, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -62,10 +62,10 @@ pub(super) fn take(
     limits: Limits,
 ) -> Result<Vec<Member>, FetchError> {
     let names: BTreeSet<String> = wanted.iter().flatten().map(|name| (*name).to_owned()).collect();
-    let named = if names.is_empty() { BTreeMap::new() } else { file.members(&names, folder, limits)? };
+    let found = if names.is_empty() { BTreeMap::new() } else { file.members(&names, folder, limits)? };
     let whole = if wanted.contains(&None) { Some(file.whole(folder, limits)?) } else { None };
-    let member = |name: &Option<&str>| name.map_or_else(|| whole.clone(), |name| named.get(name).cloned());
-    Ok(wanted.iter().map(|name| member(name).expect("each was taken")).collect())
+    let member = |name: Option<&str>| name.map_or_else(|| whole.clone(), |name| found.get(name).cloned());
+    Ok(wanted.iter().map(|name| member(*name).expect("each was taken")).collect())
 }
 
 /// The files in a tar that `pick` names, and the content of `small`, which is no longer than a page.
@@ -76,28 +76,17 @@ pub(super) fn list(
     pick: impl Fn(&str) -> bool,
 ) -> Result<(Vec<String>, Option<Vec<u8>>), FetchError> {
     const SMALL: u64 = 64 << 10;
-    let reading = failed(&file.doing(), file.path, 0);
-    let stream = Metered::new(unpack::open(file.path).map_err(&reading)?, file.bytes, limits);
-    let gauge = stream.gauge();
+    let stream = unpack::open(file.path).map_err(failed(&file.doing(), file.path, 0))?;
     let (mut picked, mut content) = (Vec::new(), None);
-    let read = || {
-        for entry in tar::Archive::new(stream).entries()? {
-            let entry = entry?;
-            let name = String::from_utf8_lossy(&entry.path_bytes()).trim_start_matches("./").to_owned();
-            if name == small {
-                let mut text = Vec::new();
-                entry.take(SMALL).read_to_end(&mut text)?;
-                content = Some(text);
-            } else if pick(&name) {
-                picked.push(name);
-            }
+    let walked = tree::each(Metered::new(stream, file.bytes, limits), |_, path, entry| {
+        if path == small {
+            content = Some(unpack::beginning(&mut { entry }, SMALL)?);
+        } else if tree::is_file(entry.header().entry_type()) && pick(path) {
+            picked.push(path.to_owned());
         }
         Ok(())
-    };
-    read().map_err(|error| match gauge.refused() {
-        Some(why) => file.refused(String::new(), why),
-        None => reading(error),
-    })?;
+    });
+    walked.map_err(|ended| file.told(ended, file.path))?;
     Ok((picked, content))
 }
 
@@ -110,18 +99,24 @@ impl Whole<'_> {
         FetchError::Refused { archive: self.name.into(), entry, why }
     }
 
+    fn told(&self, ended: Ended, folder: &Path) -> FetchError {
+        match ended {
+            Ended::Refused(entry, why) => self.refused(entry, why),
+            Ended::Io(error) => failed(&self.doing(), folder, self.bytes)(error),
+        }
+    }
+
     /// The file itself, or what is compressed in it.
     fn whole(&self, folder: &Path, limits: Limits) -> Result<Member, FetchError> {
-        let reading = failed(&self.doing(), folder, self.bytes);
-        let (at, sums) = self.unpacked(folder, limits)?.map_or_else(
-            || files::sha256(self.path).map(|sums| (self.path.to_owned(), sums)).map_err(&reading),
-            Ok,
-        )?;
-        Ok(Member { at, sha256: sums.0, bytes: sums.1, mode: 0o644 })
+        if let Some(member) = self.unpacked(folder, limits)? {
+            return Ok(member);
+        }
+        let (sha256, bytes) = files::sha256(self.path).map_err(failed(&self.doing(), folder, 0))?;
+        Ok(Member { at: self.path.into(), sha256, bytes, mode: 0o644 })
     }
 
     /// What is compressed in the file, if that is one single file.
-    fn unpacked(&self, folder: &Path, limits: Limits) -> Result<Option<(PathBuf, (Digest, u64))>, FetchError> {
+    fn unpacked(&self, folder: &Path, limits: Limits) -> Result<Option<Member>, FetchError> {
         let reading = failed(&self.doing(), folder, self.bytes);
         if unpack::Packing::of(self.path).map_err(&reading)?.is_none() {
             return Ok(None);
@@ -145,8 +140,8 @@ impl Whole<'_> {
             out.flush()?;
             Ok(out.sums())
         };
-        let sums = copy(stream).map_err(why)?;
-        Ok(Some((at, sums)))
+        let (sha256, bytes) = copy(stream).map_err(why)?;
+        Ok(Some(Member { at, sha256, bytes, mode: 0o644 }))
     }
 
     /// Members by the names they are wanted by.
@@ -185,16 +180,14 @@ impl Whole<'_> {
         limits: Limits,
     ) -> Result<(), FetchError> {
         let ended = if package {
-            self.through_dpkg(|stream| tree.walk(stream, self.bytes, names, folder, true, limits))?
+            self.through_dpkg(|stream| {
+                tree.walk(Metered::new(stream, self.bytes, limits), names, folder, true, limits)
+            })?
         } else {
-            unpack::open(self.path)
-                .map_err(Ended::Io)
-                .and_then(|stream| tree.walk(stream, self.bytes, names, folder, false, limits))
+            let stream = unpack::open(self.path).map_err(failed(&self.doing(), folder, 0))?;
+            tree.walk(Metered::new(stream, self.bytes, limits), names, folder, false, limits)
         };
-        ended.map_err(|ended| match ended {
-            Ended::Refused(entry, why) => self.refused(entry, why),
-            Ended::Io(error) => failed(&self.doing(), folder, self.bytes)(error),
-        })
+        ended.map_err(|ended| self.told(ended, folder))
     }
 
     /// `read` the tree of a Debian package. The program's own failure is the reason for whatever else went wrong,

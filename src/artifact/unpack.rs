@@ -115,7 +115,10 @@ impl<R: Read> Metered<R> {
     /// A stream that comes out of a file of `bytes`.
     pub(super) fn new(inner: R, bytes: u64, limits: Limits) -> Self {
         let most = limits.most(bytes);
-        Self { inner, gauge: Rc::new(Gauge { at: Cell::new(0), stop: Cell::new(most), most, refused: Cell::default() }) }
+        Self {
+            inner,
+            gauge: Rc::new(Gauge { at: Cell::new(0), stop: Cell::new(most), most, refused: Cell::default() }),
+        }
     }
 
     pub(super) fn gauge(&self) -> Rc<Gauge> {

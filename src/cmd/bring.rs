@@ -116,9 +116,9 @@ struct Own {
 }
 
 async fn fetch(site: &Site<'_>, locked: &Locked) -> Result<((Bytes, Own), String), Failure> {
-    let image = os_image(site.cx, &site.plan.lab, &site.draft.image, site.provider.image_form());
-    let (image, payload) =
-        tokio::try_join!(image, programs(site.cx, site.plan)).map_err(|error| not_fetched(&error))?;
+    let image = Box::pin(os_image(site.cx, &site.plan.lab, &site.draft.image, site.provider.image_form()));
+    let programs = Box::pin(programs(site.cx, site.plan));
+    let (image, payload) = tokio::try_join!(image, programs).map_err(|error| not_fetched(&error))?;
     let folder = locked.folder();
     let own = |what: &str, error: &(dyn std::error::Error + 'static)| {
         Failure::new(Exit::Unexpected, "cluster.secrets", format!("make the cluster's {what}")).because(error)

@@ -21,8 +21,11 @@ pub async fn lacks(cx: &Cx<'_>, draft: &Draft, plan: &Plan) -> Result<Vec<Lack>,
         let absent = |source: &Source| matches!(source, Source::Url { .. } | Source::Apt { .. });
         let files = plan.artifacts.iter().map(|placed| &placed.pin);
         let files = files.filter(|pin| absent(&pin.source) && !cx.cache.file(&pin.digest).exists());
-        let names: Vec<String> =
-            (!cached).then_some(image).into_iter().chain(files.map(|pin| format!("{} {}", pin.name, pin.version))).collect();
+        let names: Vec<String> = (!cached)
+            .then_some(image)
+            .into_iter()
+            .chain(files.map(|pin| format!("{} {}", pin.name, pin.version)))
+            .collect();
         return if names.is_empty() { Ok(Vec::new()) } else { Err(not_fetched(&FetchError::Offline { names })) };
     }
     if cached || matches!(draft.image.origin, Origin::Download { .. }) {

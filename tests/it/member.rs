@@ -11,6 +11,9 @@ use calicolab::event::Events;
 use calicolab::lab::file::{On, Taken};
 use calicolab::lab::pin::{Arch, Digest, Pin, Source, Trust};
 
+/// Set for the run of this binary in which nothing else takes memory.
+const ALONE: &str = "CALICOLAB_TEST_ALONE";
+
 /// A folder with archives, and a cache in which they lie under their digests.
 struct Files(tempfile::TempDir);
 
@@ -40,7 +43,8 @@ impl Files {
 
     /// The file `name` as if it had been fetched.
     async fn verified(&self, name: &str) -> Verified {
-        let digest: Digest = format!("sha256:{}", &self.run(&format!("sha256sum {name}"))[..64]).parse().expect("a sum");
+        let digest: Digest =
+            format!("sha256:{}", &self.run(&format!("sha256sum {name}"))[..64]).parse().expect("a sum");
         let at = self.cache().file(&digest);
         std::fs::create_dir_all(at.parent().expect("a folder")).expect("made");
         std::fs::copy(self.path(name), at).expect("copied");
@@ -67,9 +71,9 @@ impl Files {
     /// What a node would have of it, after `sha256sum` has checked the list it checks there.
     fn unpacked(&self, payload: &Payload) -> PathBuf {
         let out = tempfile::tempdir_in(self.0.path()).expect("a folder").keep();
-        let sums: String =
+        let lines: Vec<String> =
             payload.files().iter().map(|file| format!("{}  {}\n", file.sha256.hex(), file.path)).collect();
-        std::fs::write(out.join("sums"), sums).expect("written");
+        std::fs::write(out.join("sums"), lines.concat()).expect("written");
         let tar = payload.path().display();
         run(&out, &format!("tar -x -f '{tar}' $(cut -c67- sums); sha256sum --check --quiet sums"));
         out
@@ -105,12 +109,7 @@ async fn members_come_out_of_every_packing_under_their_new_names() {
         let modes: Vec<_> = payload.files().iter().map(|file| (file.path.as_str(), file.mode)).collect();
         assert_eq!(
             modes,
-            [
-                ("opt/hard", 0o755),
-                ("opt/notes", 0o755),
-                ("usr/local/bin/linked", 0o644),
-                ("usr/local/bin/tool", 0o755)
-            ]
+            [("opt/hard", 0o755), ("opt/notes", 0o755), ("usr/local/bin/linked", 0o644), ("usr/local/bin/tool", 0o755)]
         );
     }
 }
@@ -158,21 +157,24 @@ async fn a_derived_file_goes_to_nodes_as_it_is() {
     let error = payload::pack(&files.cache(), twice, &events).await.expect_err("one path, two contents");
     assert!(matches!(error, FetchError::Twice { .. }), "{error}");
     let left: Vec<_> = std::fs::read_dir(files.path("cache/payload")).expect("there").flatten().collect();
-    assert!(left.iter().all(|entry| entry.path().extension().is_some_and(|end| end == "tar" || end == "json")), "{left:?}");
+    assert!(
+        left.iter().all(|entry| entry.path().extension().is_some_and(|end| end == "tar" || end == "json")),
+        "{left:?}"
+    );
 }
 
 #[tokio::test]
 async fn archives_that_mean_harm_are_refused_by_name_entry_and_reason() {
     let files = Files::new();
     files.run(
-        "echo x >a; echo secret >../secret-$(basename $PWD) && rm ../secret-$(basename $PWD)
+        "echo x >a
          tar -cPf up.tar --transform='s,^b$,../../b,' a $(echo b >b; echo b)
          tar -cPzf root.tgz a $PWD/b
          ln -s ../../../etc/passwd out; tar -cf link.tar a out
          ln -s /etc/passwd abs; tar -cJf abs.txz a abs
          tar -cPf hard.tar --transform='flags=h;s,^a$,../a,' a $(ln a hard; echo hard)
-         head -c 2G /dev/zero | zstd -q -o bomb.zst
-         head -c 2G /dev/zero >zeros; tar -cf - a zeros | zstd -q -o bomb.tar.zst; rm zeros
+         head -c 1100M /dev/zero | zstd -q -o bomb.zst
+         head -c 1100M /dev/zero >zeros; tar -cf - a zeros | zstd -q -o bomb.tar.zst; rm zeros
          tar -cf cut.tar a b; head -c 700 cut.tar >cut; head -c 2000 /dev/urandom >noise",
     );
     let cases = [
@@ -194,4 +196,27 @@ async fn archives_that_mean_harm_are_refused_by_name_entry_and_reason() {
     }
     let left = std::fs::read_dir(files.path("cache/payload")).map_or(0, Iterator::count);
     assert_eq!(left, 0, "nothing half-made stays");
+}
+
+/// Runs itself again, alone, since memory is counted for the whole process.
+#[tokio::test]
+async fn packing_takes_little_memory_whatever_the_size() {
+    if std::env::var_os(ALONE).is_none() {
+        let output = Command::new(std::env::current_exe().expect("this binary"))
+            .args(["--exact", "--nocapture", "member::packing_takes_little_memory_whatever_the_size"])
+            .env(ALONE, "1")
+            .output()
+            .expect("it starts");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    let files = Files::new();
+    files.run("head -c 200M /dev/zero >large; tar -czf large.tgz large; gzip -1 -k large");
+    files.pack("large.tgz", &[to(Some("large"), "large", None)]).await.expect("packed");
+    files.pack("large.gz", &[to(None, "large", None)]).await.expect("packed");
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the most it ever had");
+    let kib: u64 = peak.trim().trim_end_matches(" kB").parse().expect("a number");
+    assert!(kib < 60 << 10, "{kib} KiB");
 }

@@ -67,7 +67,12 @@ impl Upstream {
         let digest: Digest = format!("sha512:{}", &sum[..128]).parse().expect("a digest");
         OsImage {
             name: "test".into(),
-            origin: Origin::Download { urls: vec![format!("{}{name}", self.base)], digest, format, found: "here".into() },
+            origin: Origin::Download {
+                urls: vec![format!("{}{name}", self.base)],
+                digest,
+                format,
+                found: "here".into(),
+            },
             user: "debian".into(),
             arch: Arch::Amd64,
             runs: Vec::new(),
@@ -178,6 +183,7 @@ async fn what_is_not_the_disk_it_should_be_is_refused_with_the_reason() {
          tar -czf hyperv.box metadata.json disk.vhdx; tar -czf none.box disk.vhdx
          cp disk.qcow2 a.vmdk; cp disk.qcow2 b.vmdk; tar -czf two.box metadata.json a.vmdk b.vmdk
          qemu-img create -q -f vmdk -o subformat=monolithicFlat flat.vmdk 1M
+         tar -czPf up.box --transform='s,^disk.vhdx$,../../box.img,' metadata.json disk.vhdx
          tar -czf flat.box metadata.json flat.vmdk",
     );
     let cases = [
@@ -189,6 +195,7 @@ async fn what_is_not_the_disk_it_should_be_is_refused_with_the_reason() {
         ("hyperv.box", DiskFormat::Qcow2, "a box for `hyperv` without a disk of libvirt or VirtualBox"),
         ("none.box", DiskFormat::Qcow2, "this tar is no Vagrant box"),
         ("two.box", DiskFormat::Qcow2, "the box has 2 disks (a.vmdk, b.vmdk)"),
+        ("up.box", DiskFormat::Qcow2, "its name leads out of the archive"),
         ("flat.box", DiskFormat::Qcow2, "its disk is raw, not qcow2 as said"),
     ];
     for (name, format, why) in cases {

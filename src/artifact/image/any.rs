@@ -8,14 +8,14 @@ use crate::artifact::apt::Archive;
 use crate::artifact::store::{Cache, Store};
 use crate::event::Events;
 use crate::lab::builtin::Library;
-use crate::lab::images::{OsImage, Origin};
+use crate::lab::images::{Origin, OsImage};
 use crate::lab::pin::{Pin, Source, Trust};
 
 /// An OS image on this host, its bytes hashed in this run.
 #[derive(Clone, Debug)]
 pub enum Ready {
     /// Built here, with kernel and initrd beside the disk.
-    Built(Built),
+    Built(Box<Built>),
     /// Downloaded: a whole disk with a boot loader of its own.
     Downloaded(Disk),
 }
@@ -40,9 +40,12 @@ pub async fn ensure_any(
 ) -> Result<Ready, FetchError> {
     let (Some(pin), Origin::Download { format, .. }) = (pin(image), &image.origin) else {
         let recipe = recipe(library, image)?;
-        return super::ensure(store.cache(), archive, &recipe, store.reach(), events).await.map(Ready::Built);
+        return super::ensure(store.cache(), archive, &recipe, store.reach(), events)
+            .await
+            .map(Box::new)
+            .map(Ready::Built);
     };
-    download::ensure(store, &image.name, &pin, *format, events).await.map(Ready::Downloaded)
+    Box::pin(download::ensure(store, &image.name, &pin, *format, events)).await.map(Ready::Downloaded)
 }
 
 /// Whether the image can be had without building or downloading it, as far as names tell: nothing is hashed, so that

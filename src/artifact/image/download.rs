@@ -258,12 +258,14 @@ async fn convert(image: &str, from: &Path, to: &Path) -> Result<(), FetchError> 
         return Err(FetchError::Lacking { lacks: vec![Lacking { id: "image.qemu-img", what, remedy }] });
     }
     let (from, to) = (from.display().to_string(), to.display().to_string());
-    let failed = |source: CommandError| FetchError::Command { doing: format!("converting the disk of {image}"), source };
+    let failed =
+        |source: CommandError| FetchError::Command { doing: format!("converting the disk of {image}"), source };
     let info = Argv::new("qemu-img").args(["info", "--output=json", "-f", "vmdk"]).arg(&from);
     let said = run(&info, LIMIT).await.and_then(|output| output.success(&info)).map_err(failed)?;
     let alone = serde_json::from_str::<serde_json::Value>(&said).is_ok_and(|said| {
         let extents = &said["format-specific"]["data"]["extents"];
-        said["backing-filename"].is_null() && extents.as_array().is_some_and(|all| all.len() == 1 && all[0]["filename"] == from.as_str())
+        said["backing-filename"].is_null()
+            && extents.as_array().is_some_and(|all| all.len() == 1 && all[0]["filename"] == from.as_str())
     });
     if !alone {
         return Err(refused(image, "its vmdk lies over another file".into()));

@@ -8,6 +8,8 @@ mod initrd;
 mod kept;
 pub mod needs;
 mod recipe;
+#[cfg(test)]
+mod tests;
 mod vagrant;
 
 use std::collections::BTreeMap;

@@ -31,19 +31,22 @@ struct Named {
 pub(super) fn disk(file: Whole<'_>, into: &Path, limits: Limits) -> Result<PathBuf, FetchError> {
     let vmdk = |name: &str| Path::new(name).extension().is_some_and(|end| end == "vmdk");
     let (disks, text) = member::list(file, METADATA, limits, |name| name == LIBVIRT || vmdk(name))?;
-    let refused =
-        |why: String| FetchError::Refused { archive: file.name.into(), entry: METADATA.into(), why: Refusal::Disk(why) };
+    let refused = |why: String| FetchError::Refused {
+        archive: file.name.into(),
+        entry: METADATA.into(),
+        why: Refusal::Disk(why),
+    };
     let text = text.ok_or_else(|| refused("there is none: this tar is no Vagrant box".into()))?;
     let metadata: Metadata =
         serde_json::from_slice(&text).map_err(|error| refused(format!("it cannot be read: {error}")))?;
     let named = metadata.disks.into_iter().map(|disk| disk.path).chain(disks);
-    let names: Vec<String> = named.collect::<std::collections::BTreeSet<_>>().into_iter().collect();
-    let [name] = names.as_slice() else {
+    let all: Vec<String> = named.collect::<std::collections::BTreeSet<_>>().into_iter().collect();
+    let [name] = all.as_slice() else {
         let provider = metadata.provider;
-        let why = if names.is_empty() {
+        let why = if all.is_empty() {
             format!("a box for `{provider}` without a disk of libvirt or VirtualBox cannot be used")
         } else {
-            format!("the box has {} disks ({}), one is what can be used", names.len(), names.join(", "))
+            format!("the box has {} disks ({}), one is what can be used", all.len(), all.join(", "))
         };
         return Err(refused(why));
     };

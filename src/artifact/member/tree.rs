@@ -42,84 +42,59 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// Walk through `stream`, the tar in a file of `bytes`; `wanted` members go to `folder`. Links to absolute paths
-    /// lead within the tree only if the archive is a `root` of one.
-    pub(super) fn walk(
+    /// Walk through a tar; `wanted` members go to `folder`. Links to absolute paths lead within the tree only if the
+    /// archive is a `root` of one.
+    pub(super) fn walk<R: Read>(
         &mut self,
-        stream: impl Read,
-        bytes: u64,
+        tar: Metered<R>,
         wanted: &BTreeSet<String>,
         folder: &Path,
         root: bool,
         limits: Limits,
     ) -> Result<(), Ended> {
-        let stream = Metered::new(stream, bytes, limits);
-        let gauge = stream.gauge();
-        let mut tar = tar::Archive::new(stream);
-        let (mut end, mut last, mut seen) = (0, String::new(), BTreeSet::new());
-        let mut entries = tar.entries()?;
-        for number in 0.. {
-            gauge.allow(end + BETWEEN);
-            let entry = match entries.next() {
-                None => break,
-                Some(Err(error)) => return Err(why(&gauge, last, error)),
-                Some(Ok(entry)) => entry,
-            };
-            let raw = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-            let refused = |why| Ended::Refused(raw.clone(), why);
-            if number >= ENTRIES {
-                return Err(refused(Refusal::Bomb { most: ENTRIES as u64 }));
-            }
-            let kind = entry.header().entry_type();
-            let stored = if kind.is_gnu_sparse() { entry.header().entry_size()? } else { entry.size() };
-            end = gauge.at().saturating_add(stored).saturating_add(511) / 512 * 512;
-            gauge.allow(end);
-            let path = inside(Path::new(""), Path::new(&raw)).ok_or_else(|| refused(Refusal::Outside))?;
-            last.clone_from(&raw);
+        let (gauge, mut seen) = (tar.gauge(), BTreeSet::new());
+        each(tar, |number, path, entry| {
+            let refused = |why| Ended::Refused(path.to_owned(), why);
             let target = entry.link_name_bytes().map(|target| String::from_utf8_lossy(&target).into_owned());
-            match (kind, target) {
-                (tar::EntryType::Regular | tar::EntryType::Continuous | tar::EntryType::GNUSparse, _) => {
-                    if !wanted.contains(&path) {
-                        continue;
+            match (entry.header().entry_type(), target) {
+                (kind, _) if is_file(kind) => {
+                    if !wanted.contains(path) {
+                        return Ok(());
                     }
                     let at = folder.join(format!("{}-{number}", self.found.len()));
-                    let member = kept(entry, at, limits, &gauge).map_err(|error| why(&gauge, raw.clone(), error))?;
-                    let again = !seen.insert(path.clone());
-                    if again && !self.found.get(&path).is_some_and(|first| first.same(&member)) {
+                    let member = kept(entry, at, limits, &gauge)?;
+                    let again = !seen.insert(path.to_owned());
+                    if again && !self.found.get(path).is_some_and(|first| first.same(&member)) {
                         return Err(refused(Refusal::Twice));
                     }
-                    self.found.entry(path).or_insert(member);
+                    self.found.entry(path.to_owned()).or_insert(member);
                 }
                 (tar::EntryType::Symlink, Some(target)) => {
-                    let from = Path::new(&path).parent().unwrap_or(Path::new(""));
+                    let from = Path::new(path).parent().unwrap_or(Path::new(""));
                     let to = match target.strip_prefix('/') {
                         Some(target) if root => inside(Path::new(""), Path::new(target)),
                         Some(_) => None,
                         None => inside(from, Path::new(&target)),
                     };
-                    self.link(path, to.ok_or(target)).map_err(refused)?;
+                    self.link(path, &to.ok_or(target)).map_err(refused)?;
                 }
                 (tar::EntryType::Link, Some(target)) => {
                     let to = inside(Path::new(""), Path::new(&target));
                     let to = to.ok_or_else(|| refused(Refusal::LinkOutside { target }))?;
-                    self.link(path, Ok(to)).map_err(refused)?;
+                    self.link(path, &Ok(to)).map_err(refused)?;
                 }
                 (tar::EntryType::Directory, _) => {}
-                _ => drop(self.others.insert(path)),
+                _ => drop(self.others.insert(path.to_owned())),
             }
-        }
-        // What follows the tree is read too: a writer whose reader leaves dies of it, and sums stand at the end.
-        gauge.allow(u64::MAX);
-        io::copy(&mut tar.into_inner(), &mut io::sink()).map_err(|error| why(&gauge, last, error))?;
+            Ok(())
+        })?;
         let both = wanted.iter().find(|path| self.found.contains_key(*path) && self.links.contains_key(*path));
         both.map_or(Ok(()), |path| Err(Ended::Refused(path.clone(), Refusal::Twice)))
     }
 
-    fn link(&mut self, path: String, to: Result<String, String>) -> Result<(), Refusal> {
-        match self.links.insert(path, to.clone()) {
-            Some(first) if first != to => Err(Refusal::Twice),
-            _ => Ok(()),
-        }
+    fn link(&mut self, path: &str, to: &Result<String, String>) -> Result<(), Refusal> {
+        let first = self.links.entry(path.to_owned()).or_insert_with(|| to.clone());
+        if first == to { Ok(()) } else { Err(Refusal::Twice) }
     }
 
     /// The member at `path` if it was found.
@@ -135,7 +110,8 @@ impl Tree {
                 return Err(Refusal::NoFile);
             }
             let ends = at.match_indices('/').map(|(end, _)| end).chain([at.len()]);
-            let link = ends.filter(|_| !self.found.contains_key(&at)).find_map(|end| Some((end, self.links.get(&at[..end])?)));
+            let link =
+                ends.filter(|_| !self.found.contains_key(&at)).find_map(|end| Some((end, self.links.get(&at[..end])?)));
             match link {
                 None => return Ok(at),
                 Some((_, Err(target))) => return Err(Refusal::LinkOutside { target: target.clone() }),
@@ -146,12 +122,49 @@ impl Tree {
     }
 }
 
-/// What a failure to read comes to: the stream's own refusal is the reason, whatever it was told as.
-fn why(gauge: &Gauge, entry: String, error: io::Error) -> Ended {
-    match gauge.refused() {
-        Some(refusal) => Ended::Refused(entry, refusal),
-        None => Ended::Io(error),
+/// Visit each entry of a tar with its number and its path from the root; to the end, since a writer whose reader
+/// leaves dies of it, and sums stand at the end.
+pub(super) fn each<R: Read>(
+    tar: Metered<R>,
+    mut visit: impl FnMut(usize, &str, tar::Entry<'_, Metered<R>>) -> Result<(), Ended>,
+) -> Result<(), Ended> {
+    let gauge = tar.gauge();
+    let mut last = String::new();
+    // The stream's own refusal is the reason, whatever the reader above it made of that.
+    let why = |entry: &str, ended: Ended| match (gauge.refused(), ended) {
+        (Some(refusal), Ended::Io(_)) => Ended::Refused(entry.into(), refusal),
+        (_, ended) => ended,
+    };
+    let mut tar = tar::Archive::new(tar);
+    let (mut end, mut entries) = (0_u64, tar.entries()?);
+    for number in 0.. {
+        gauge.allow(end.saturating_add(BETWEEN));
+        let entry = match entries.next() {
+            None => break,
+            Some(Err(error)) => return Err(why(&last, error.into())),
+            Some(Ok(entry)) => entry,
+        };
+        last = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        if number >= ENTRIES {
+            return Err(Ended::Refused(last, Refusal::Bomb { most: ENTRIES as u64 }));
+        }
+        let sparse = entry.header().entry_type().is_gnu_sparse();
+        let stored = if sparse { entry.header().entry_size()? } else { entry.size() };
+        end = gauge.at().saturating_add(stored).saturating_add(511) / 512 * 512;
+        gauge.allow(end);
+        match inside(Path::new(""), Path::new(&last)) {
+            Some(path) => visit(number, &path, entry).map_err(|ended| why(&last, ended))?,
+            None => return Err(Ended::Refused(last, Refusal::Outside)),
+        }
     }
+    gauge.allow(u64::MAX);
+    io::copy(&mut tar.into_inner(), &mut io::sink()).map_err(|error| why(&last, error.into()))?;
+    Ok(())
+}
+
+/// Whether an entry has content of its own.
+pub(super) fn is_file(kind: tar::EntryType) -> bool {
+    matches!(kind, tar::EntryType::Regular | tar::EntryType::Continuous | tar::EntryType::GNUSparse)
 }
 
 /// The member in a file of its own.
