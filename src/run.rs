@@ -20,7 +20,7 @@ use crate::cmd::{self, power, up, verify};
 use crate::event::Events;
 use crate::failure::{Exit, Failure};
 use crate::lab::builtin::Library;
-use crate::lab::name::ClusterName;
+use crate::lab::name::{ClusterName, LabName};
 use crate::machine::{Kind, Provider};
 use crate::proof::Proof;
 use crate::report::{self, Manner, Reporter, data, json_data};
@@ -120,7 +120,8 @@ fn wish(wish: &Wish) -> state::Wish {
 }
 
 fn cluster_name(name: Option<&str>, lab: &str) -> Result<ClusterName, Failure> {
-    name.unwrap_or(lab).parse().map_err(|error: crate::lab::name::NameError| {
+    let word = name.map_or_else(|| LabName::cluster_word(lab), str::to_owned);
+    word.parse().map_err(|error: crate::lab::name::NameError| {
         Failure::new(Exit::Usage, "usage.name", "name the cluster").because(&error)
     })
 }

@@ -10,7 +10,8 @@ use super::tree::{self, Fields, Node};
 pub(in crate::lab) const ARCHS: [(&str, Arch); 3] =
     [("amd64", Arch::Amd64), ("arm64", Arch::Arm64), ("all", Arch::All)];
 
-const TRUSTS: [(&str, Trust); 3] =
+/// How far digests can be believed, by the words that files say it with.
+pub(in crate::lab) const TRUSTS: [(&str, Trust); 3] =
     [("published", Trust::Published), ("recorded", Trust::Recorded), ("first-use", Trust::FirstUse)];
 
 impl Lock {

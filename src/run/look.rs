@@ -11,14 +11,16 @@ use crate::proof::expect;
 
 pub(super) async fn planned(cx: &Cx<'_>, want: &up::Want, output: Format, quiet: bool) -> Result<Exit, Failure> {
     let (_, plan) = up::drafted(cx, want)?;
-    draft::complete(&plan)?;
-    let estimate = match cx.providers.first() {
+    // Of what cannot be installed yet it is not known either how long it takes and what will prove it.
+    let able = draft::installable(&plan).is_ok();
+    let estimate = match cx.providers.first().filter(|_| able) {
         Some(provider) => provider.estimate(&plan).await,
         None => None,
     };
-    let checks: Vec<String> = expect::expect(&plan).iter().map(|check| check.id().to_string()).collect();
+    let checks = if able { expect::expect(&plan) } else { Vec::new() };
+    let checks: Vec<String> = checks.iter().map(|check| check.id().to_string()).collect();
     shown(output, quiet, || cmd::plan::text(&plan, &checks, estimate.as_ref()), || json!(plan));
-    Ok(Exit::Done)
+    draft::complete(&plan).map(|()| Exit::Done)
 }
 
 pub(super) async fn list_clusters(cx: &Cx<'_>, output: Format, quiet: bool) -> Result<Exit, Failure> {
