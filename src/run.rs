@@ -1,6 +1,7 @@
 //! From the command line to a story, and from its end to an exit code: the one place that shows a failure.
 
 mod labs;
+mod lock;
 mod look;
 
 use std::path::{Path, PathBuf};
@@ -243,7 +244,7 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
         Verb::Plan { lab, name, wish, form } => {
             look::planned(cx, &want(lab, name.as_deref(), wish)?, form.output, quiet).await
         }
-        Verb::Lock { lab, apt_only, if_gone, dry_run } => labs::lock(cx, lab, *apt_only, *if_gone, *dry_run).await,
+        Verb::Lock { names, how, form } => lock::lock(cx, names, how, form.output, quiet).await,
         Verb::Labs { verb } => labs::labs(cx, verb.as_ref(), quiet),
         Verb::Doctor { lab, form } => look::doctor(cx, lab, form.output, quiet).await,
         Verb::Completion { .. } => Ok(Exit::Done),

@@ -9,6 +9,7 @@ mod files;
 pub mod http;
 pub mod image;
 pub mod payload;
+pub mod resolve;
 pub mod store;
 
 pub use error::FetchError;

@@ -269,16 +269,17 @@ fn placed(lab: &Lab, lock: &Lock) -> (Vec<Placed>, Vec<Wanted>) {
     (found, missing)
 }
 
+/// Whether a pin is of the version and the source that the lab says, for one processor.
+pub fn meant(Artifact { version, source, .. }: &Artifact, pin: &Pin, arch: Arch) -> bool {
+    version.as_ref().is_none_or(|version| *version == pin.version) && source.filled(&pin.version, arch) == pin.source
+}
+
 /// The pin of an artifact for one processor, or what the lock lacks. A digest of other bytes than the lab means now
 /// is none.
 pub fn pinned<'a>(artifact: &Artifact, lock: &'a Lock, arch: Arch) -> Result<&'a Pin, Box<Wanted>> {
     let Artifact { name, version, source, .. } = artifact;
-    let meant = |pin: &Pin| {
-        version.as_ref().is_none_or(|version| *version == pin.version)
-            && source.filled(&pin.version, arch) == pin.source
-    };
     let why = match lock.pin(name, arch) {
-        Some(pin) if meant(pin) => return Ok(pin),
+        Some(pin) if meant(artifact, pin, arch) => return Ok(pin),
         Some(_) => "the lock pins another version or source".into(),
         None => lock
             .missing

@@ -74,7 +74,7 @@ fn upstreams_are_named_in_labs_alone() {
     // A lab says where its bytes come from, and no code knows.
     let hosts = [("registry", "k8s.io"), ("dl", "k8s.io"), ("k8s", "gcr.io"), ("registry-1", "docker.io")]
         .into_iter()
-        .chain([("download", "docker.com"), ("quay", "io/"), ("github", "com/"), ("raw", "githubusercontent.com")])
+        .chain([("download", "docker.com"), ("quay", "io/"), ("raw", "githubusercontent.com")])
         .chain([("cloud", "debian.org"), ("cloud-images", "ubuntu.com"), ("release", "flatcar-linux.net")]);
     let hosts: Vec<String> = hosts.map(|(host, domain)| format!("{host}.{domain}")).collect();
     let may = |line: &String| {
