@@ -15,6 +15,7 @@ pub mod mirror;
 pub mod pack;
 mod part;
 pub mod payload;
+pub mod resolve;
 pub mod store;
 #[cfg(test)]
 mod support;

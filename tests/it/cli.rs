@@ -1,6 +1,7 @@
 //! The command line as people and programs meet it: what it says, where, and with which exit code. No machine.
 
 mod lab;
+mod lock;
 mod mirror;
 mod state;
 
