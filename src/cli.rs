@@ -9,7 +9,7 @@ use crate::failure::Exit;
 fn after_help() -> String {
     format!(
         "Exit codes:\n{}\nEvery flag has an environment variable by rule: CALICOLAB_<VERB>_<FLAG>; for all verbs\n\
-         CALICOLAB_HOME, CALICOLAB_CLUSTER, CALICOLAB_LABS and CALICOLAB_OFFLINE.",
+         CALICOLAB_HOME, CALICOLAB_CLUSTER, CALICOLAB_LABS, CALICOLAB_OFFLINE and CALICOLAB_MIRRORS.",
         Exit::table()
     )
 }
@@ -35,6 +35,10 @@ pub struct Global {
     /// Open no connection but to this host and our machines
     #[arg(long, global = true, env = "CALICOLAB_OFFLINE")]
     pub offline: bool,
+    /// Another place for what begins with PREFIX (`code.example/project`; `*`: any file by its digest, as `mirror serve`
+    /// gives it out); need not be trusted. Also CALICOLAB_MIRRORS, and `mirrors` in config.yaml
+    #[arg(long = "mirror", global = true, value_name = "PREFIX=URL")]
+    pub mirrors: Vec<String>,
     /// Tell happenings as one JSON object a line on standard output, and nothing else there
     #[arg(long, global = true)]
     pub json: bool,

@@ -1,15 +1,17 @@
 //! From the command line to a story, and from its end to an exit code: the one place that shows a failure.
 
+mod config;
 mod labs;
 mod look;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser as _};
 use serde_json::json;
 
+use crate::artifact::mirror::Mirrors;
 use crate::artifact::store::Cache;
 use crate::cli::{Cli, Format, OnFailure, Verb, Wish};
 use crate::cluster::home::Home;
@@ -83,13 +85,15 @@ async fn told(cli: &Cli, providers: &Providers, events: Events) -> Result<Exit, 
     let library = Library::open(cli.global.labs.clone())
         .map_err(|error| Failure::new(Exit::NoSuch, "labs.folder", "open the labs").because(&error))?;
     let interrupt = Interrupt::listen().map_err(|error| unexpected("signals", "listen to signals", &error))?;
+    let mirrors = if fetches(&cli.verb) { config::mirrors(&cli.global.mirrors)? } else { Mirrors::default() };
     let cx = Cx {
         events,
         home,
         cache,
         leases: Leases::open(Leases::default_path()),
         library,
-        own_locks: own_locks(),
+        own_locks: config::folder().join("labs"),
+        mirrors,
         providers: &providers,
         offline: cli.global.offline,
         interrupt,
@@ -97,11 +101,22 @@ async fn told(cli: &Cli, providers: &Providers, events: Events) -> Result<Exit, 
     Box::pin(story(&cx, &cli.verb, !cli.global.json)).await
 }
 
-/// Where a user's own locks are kept.
-fn own_locks() -> PathBuf {
-    let below_home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".config"));
-    let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).or_else(below_home);
-    config.unwrap_or_else(|| PathBuf::from(".")).join("calicolab").join("labs")
+/// Whether a verb can come to fetch something; no other stops at a mirror that is written wrong.
+fn fetches(verb: &Verb) -> bool {
+    !matches!(
+        verb,
+        Verb::Down { .. }
+            | Verb::Stop { .. }
+            | Verb::Verify { .. }
+            | Verb::Ls { .. }
+            | Verb::Status { .. }
+            | Verb::Ssh { .. }
+            | Verb::Cp { .. }
+            | Verb::SshConfig { .. }
+            | Verb::Logs { .. }
+            | Verb::Labs { .. }
+            | Verb::Completion { .. }
+    )
 }
 
 fn word(verb: &Verb) -> &'static str {

@@ -1,5 +1,6 @@
 //! Why bytes could not be brought in, each with a stable id and, where there is one, what to do about it.
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -50,12 +51,68 @@ pub enum FetchError {
         got: Box<Digest>,
     },
     /// A server refused.
-    #[error("{url} answered with status {status}")]
+    #[error("{url} {}", refusal(*status))]
     Status {
         /// The address.
         url: String,
         /// The HTTP status.
         status: u16,
+    },
+    /// A server has had enough of us, or of everybody behind our address.
+    #[error("{url} limits how often it may be asked (status 429){}", after(*rest))]
+    RateLimited {
+        /// The address.
+        url: String,
+        /// How long it asks us to wait, if it says so.
+        rest: Option<Duration>,
+    },
+    /// A server's certificate is signed by nobody this host trusts, is out of date, or is another host's.
+    #[error("{url} shows a certificate that this host does not trust")]
+    Untrusted {
+        /// The address.
+        url: String,
+        /// The transport's reason.
+        source: reqwest::Error,
+    },
+    /// An address leads to ever more others.
+    #[error("{url} leads on and on, at last to {end}")]
+    Redirects {
+        /// The address.
+        url: String,
+        /// The last address it led to.
+        end: String,
+    },
+    /// A server sent another part of a file than was asked for.
+    #[error("{url} answers with another part of the file than was asked for")]
+    Range {
+        /// The address.
+        url: String,
+    },
+    /// A server's file cannot be the pinned one.
+    #[error("{url} has {got} bytes, pinned are {wanted}")]
+    WrongLength {
+        /// The address.
+        url: String,
+        /// The length it tells.
+        got: u64,
+        /// The pin's.
+        wanted: u64,
+    },
+    /// A server's file came to its end too soon, as often as it was tried.
+    #[error("{url} ends after {got} of {wanted} bytes")]
+    Short {
+        /// The address.
+        url: String,
+        /// How many came.
+        got: u64,
+        /// The pin's length.
+        wanted: u64,
+    },
+    /// Several files could not be had, each for its own reason. All others are in the cache.
+    #[error("{} files could not be had\n{}", failures.len(), each(failures))]
+    Several {
+        /// The reasons; at least two.
+        failures: Vec<FetchError>,
     },
     /// A transfer broke off, as often as it was tried.
     #[error("{url} could not be read")]
@@ -236,9 +293,17 @@ impl FetchError {
             Self::DiskFull { .. } => "disk.full",
             Self::Offline { .. } => "offline.missing",
             Self::Mismatch { .. } => "digest.mismatch",
-            Self::Status { .. } | Self::Transfer { .. } | Self::Stalled { .. } | Self::TooLong { .. } => {
-                "download.failed"
-            }
+            Self::WrongLength { .. } => "digest.length",
+            Self::RateLimited { .. } => "download.rate-limited",
+            Self::Untrusted { .. } => "download.untrusted",
+            Self::Several { .. } => self.gravest().id(),
+            Self::Status { .. }
+            | Self::Transfer { .. }
+            | Self::Stalled { .. }
+            | Self::TooLong { .. }
+            | Self::Redirects { .. }
+            | Self::Range { .. }
+            | Self::Short { .. } => "download.failed",
             Self::NoWay { .. } => "source.unsupported",
             Self::NoArchive { .. } => "apt.no-archive",
             Self::Gone { .. } => "apt.gone",
@@ -248,6 +313,38 @@ impl FetchError {
             Self::Lacking { .. } => "image.lacking",
             Self::Recipe { .. } => "image.recipe",
         }
+    }
+
+    /// Of several the one that counts: wrong bytes before all else, then the first. Else itself.
+    pub fn gravest(&self) -> &Self {
+        let Self::Several { failures } = self else { return self };
+        let wrong = failures.iter().find(|one| matches!(one, Self::Mismatch { .. } | Self::WrongLength { .. }));
+        wrong.or(failures.first()).map_or(self, Self::gravest)
+    }
+
+    /// The one failure, or all of them as one.
+    pub(super) fn all_of(mut failures: Vec<Self>) -> Result<(), Self> {
+        match failures.len() {
+            0 => Ok(()),
+            1 => Err(failures.remove(0)),
+            _ => Err(Self::Several { failures }),
+        }
+    }
+
+    /// What the transport says of `url`, by its kind.
+    pub(super) fn of_transport(url: String, error: reqwest::Error) -> Self {
+        if error.is_redirect() {
+            let end = error.url().map_or_else(String::new, ToString::to_string);
+            return Self::Redirects { url, end };
+        }
+        // The address stands in our own text already.
+        let source = error.without_url();
+        if distrusts(&source) { Self::Untrusted { url, source } } else { Self::Transfer { url, source } }
+    }
+
+    /// Whether nobody answered at the address.
+    pub(super) fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Transfer { source, .. } if source.is_connect())
     }
 
     pub(super) fn mismatch(name: String, from: &str, wanted: Digest, got: Digest) -> Self {
@@ -268,12 +365,60 @@ impl FetchError {
             Self::NoArchive { .. } => {
                 Some("run on Debian, or add Debian's sources and the package debian-archive-keyring".into())
             }
+            Self::RateLimited { .. } | Self::Status { status: 401 | 403 | 404 | 410, .. } => Some(
+                "fetch it from elsewhere: --mirror PREFIX=URL, or `calicolab mirror serve` on a machine that has it and --mirror '*=URL'"
+                    .into(),
+            ),
+            Self::Untrusted { .. } => Some(
+                "check the host's clock and name; if its authority is to be trusted, add it to the host's certificates or name its file in SSL_CERT_FILE"
+                    .into(),
+            ),
+            Self::Several { failures } => {
+                let mut all: Vec<String> = failures.iter().filter_map(Self::remedy).collect();
+                all.dedup();
+                (!all.is_empty()).then(|| all.join("; "))
+            }
             Self::Lacking { lacks } => {
                 Some(lacks.iter().map(|lack| lack.remedy.as_str()).collect::<Vec<_>>().join("; "))
             }
             _ => None,
         }
     }
+}
+
+/// OpenSSL's number for its part that speaks TLS, and that part's for a certificate it does not believe.
+const TLS_DISTRUST: (i32, i32) = (20, 134);
+
+/// Whether a certificate was the reason.
+fn distrusts(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |&error| error.source())
+        .filter_map(|error| error.downcast_ref::<openssl::error::ErrorStack>())
+        .flat_map(openssl::error::ErrorStack::errors)
+        .any(|error| (error.library_code(), error.reason_code()) == TLS_DISTRUST)
+}
+
+fn refusal(status: u16) -> String {
+    let said = match status {
+        401 => "wants to know who asks",
+        403 => "does not let us have the file",
+        404 => "has no such file",
+        410 => "no longer has the file",
+        500.. => "is in trouble",
+        _ => "refuses",
+    };
+    format!("{said} (status {status})")
+}
+
+fn after(rest: Option<Duration>) -> String {
+    rest.map_or_else(String::new, |rest| format!(", and again only after {} s", rest.as_secs()))
+}
+
+fn each(failures: &[FetchError]) -> String {
+    let told = failures.iter().map(|failure| {
+        let causes = std::iter::successors(Some(failure as &dyn Error), |&error| error.source());
+        causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    });
+    told.collect::<Vec<_>>().join("\n")
 }
 
 fn mib(bytes: u64) -> u64 {

@@ -13,7 +13,7 @@ use crate::event::{Events, Step};
 use crate::lab::pin::Digest;
 use crate::wait::{Asked, Patience, until};
 
-const BLOCK: usize = 1 << 20;
+pub(super) const BLOCK: usize = 1 << 20;
 
 /// Another run may be building an image on a slow machine.
 const LOCK_PATIENCE: Patience = Patience { limit: Duration::from_secs(3600), pause: Duration::from_millis(50) };
@@ -30,6 +30,23 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
     }
 }
 
+/// What `work` makes of each of `items`, in their order, on as many threads as there are processors; the first items
+/// are begun first. `seen` hears of each as it is done.
+pub(super) async fn in_parallel<T, R>(items: Vec<T>, work: fn(T) -> R, mut seen: impl FnMut(&R)) -> Vec<R>
+where
+    T: Send + 'static,
+    R: Send + 'static,
+{
+    use futures::StreamExt as _;
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let numbered = items.into_iter().enumerate();
+    let all = numbered.map(|(number, item)| async move { (number, blocking(move || work(item)).await) });
+    let all = futures::stream::iter(all).buffer_unordered(threads).inspect(|(_, done)| seen(done));
+    let mut all: Vec<(usize, R)> = all.collect().await;
+    all.sort_by_key(|(number, _)| *number);
+    all.into_iter().map(|(_, done)| done).collect()
+}
+
 /// An [`io::Error`] with what was being done; a full disk becomes its own kind, with `needed` bytes in `folder`.
 pub(super) fn failed(doing: &str, folder: &Path, needed: u64) -> impl Fn(io::Error) -> FetchError + use<> {
     let (doing, folder) = (doing.to_owned(), folder.to_owned());
@@ -41,16 +58,46 @@ pub(super) fn failed(doing: &str, folder: &Path, needed: u64) -> impl Fn(io::Err
     }
 }
 
-/// The digest of a whole file, in the algorithm of `like`, and its length.
-pub(super) fn hash(path: &Path, like: &Digest) -> io::Result<(Digest, u64)> {
-    match like {
-        Digest::Sha256(_) => sha256(path),
-        Digest::Sha512(_) => {
-            let mut hasher = Sha512::new();
-            let bytes = feed(path, |block| hasher.update(block))?;
-            Ok((Digest::Sha512(hasher.finalize().into()), bytes))
+/// A digest in the making.
+#[derive(Clone, Debug)]
+pub(super) enum Sum {
+    /// SHA-256.
+    Sha256(Sha256),
+    /// SHA-512.
+    Sha512(Sha512),
+}
+
+impl Sum {
+    /// Of nothing yet, in the algorithm of `digest`.
+    pub(super) fn like(digest: &Digest) -> Self {
+        match digest {
+            Digest::Sha256(_) => Self::Sha256(Sha256::new()),
+            Digest::Sha512(_) => Self::Sha512(Sha512::new()),
         }
     }
+
+    /// And of these bytes.
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha256(hasher) => hasher.update(bytes),
+            Self::Sha512(hasher) => hasher.update(bytes),
+        }
+    }
+
+    /// The digest of all bytes so far.
+    pub(super) fn digest(self) -> Digest {
+        match self {
+            Self::Sha256(hasher) => Digest::Sha256(hasher.finalize().into()),
+            Self::Sha512(hasher) => Digest::Sha512(hasher.finalize().into()),
+        }
+    }
+}
+
+/// The digest of a whole file, in the algorithm of `like`, and its length.
+pub(super) fn hash(path: &Path, like: &Digest) -> io::Result<(Digest, u64)> {
+    let mut sum = Sum::like(like);
+    let bytes = feed(&mut File::open(path)?, |block| sum.update(block))?;
+    Ok((sum.digest(), bytes))
 }
 
 /// SHA-256 of bytes in memory.
@@ -60,13 +107,11 @@ pub(super) fn sha256_of(bytes: &[u8]) -> Digest {
 
 /// SHA-256 of a whole file, and its length.
 pub(super) fn sha256(path: &Path) -> io::Result<(Digest, u64)> {
-    let mut hasher = Sha256::new();
-    let bytes = feed(path, |block| hasher.update(block))?;
-    Ok((Digest::Sha256(hasher.finalize().into()), bytes))
+    hash(path, &Digest::Sha256([0; 32]))
 }
 
-fn feed(path: &Path, mut take: impl FnMut(&[u8])) -> io::Result<u64> {
-    let mut file = File::open(path)?;
+/// Hand all of `file`, from where it stands, to `take`; its number of bytes.
+pub(super) fn feed(file: &mut File, mut take: impl FnMut(&[u8])) -> io::Result<u64> {
     let mut block = vec![0; BLOCK];
     let mut bytes = 0;
     loop {
@@ -132,14 +177,23 @@ impl<W: io::Write> io::Write for Summed<W> {
 /// A disk is mostly holes: this reads only what the file system has stored, and gives the same answer for a copy
 /// that lost its holes.
 pub(super) fn sparse_sha256(path: &Path) -> io::Result<(Digest, u64)> {
-    let file = File::open(path)?;
-    let bytes = file.metadata()?.len();
     let mut hasher = Sha256::new();
-    hasher.update(bytes.to_le_bytes());
+    let bytes = disk_stream(&File::open(path)?, |piece| {
+        hasher.update(piece);
+        Ok(())
+    })?;
+    Ok((Digest::Sha256(hasher.finalize().into()), bytes))
+}
+
+/// A disk without its holes, piece by piece: its length, then number and bytes of each block of [`BLOCK`] that is not
+/// all zero; numbers are 8 bytes, the lowest first. Gives the length of the disk.
+pub(super) fn disk_stream(file: &File, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<u64> {
+    let bytes = file.metadata()?.len();
+    take(&bytes.to_le_bytes())?;
     let mut block = vec![0; BLOCK];
     let mut at = 0;
     while at < bytes {
-        at = match rustix::fs::seek(&file, rustix::fs::SeekFrom::Data(at)) {
+        at = match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)) {
             Ok(data) => data / BLOCK as u64 * BLOCK as u64,
             Err(rustix::io::Errno::NXIO) => break,
             Err(error) => return Err(error.into()),
@@ -147,12 +201,12 @@ pub(super) fn sparse_sha256(path: &Path) -> io::Result<(Digest, u64)> {
         let want = usize::try_from((bytes - at).min(BLOCK as u64)).expect("a block fits");
         file.read_exact_at(&mut block[..want], at)?;
         if block[..want].iter().any(|byte| *byte != 0) {
-            hasher.update((at / BLOCK as u64).to_le_bytes());
-            hasher.update(&block[..want]);
+            take(&(at / BLOCK as u64).to_le_bytes())?;
+            take(&block[..want])?;
         }
         at += want as u64;
     }
-    Ok((Digest::Sha256(hasher.finalize().into()), bytes))
+    Ok(bytes)
 }
 
 /// Bytes an ordinary user may still write to the file system of `path` or of its nearest folder that exists; 0 if

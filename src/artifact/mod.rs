@@ -4,13 +4,20 @@
 //! to it; [`payload`] packs what the nodes get; [`image`] builds or downloads the disk they boot.
 
 pub mod apt;
+pub mod cache;
 pub mod error;
+mod fetch;
 mod files;
 pub mod http;
 pub mod image;
 mod member;
+pub mod mirror;
+pub mod pack;
+mod part;
 pub mod payload;
 pub mod store;
+#[cfg(test)]
+mod support;
 mod unpack;
 
 pub use error::FetchError;

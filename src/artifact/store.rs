@@ -1,21 +1,21 @@
 //! The store of files under their digests; the only maker of [`Verified`].
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
+use futures::StreamExt as _;
 use futures::future::try_join_all;
+use futures::stream::FuturesUnordered;
 
 use super::FetchError;
 use super::apt::Archive;
-use super::files::{self, EntryLock, blocking, failed};
-use super::http::{Manner, Transfer};
-use crate::durable;
+use super::fetch::{Blob, Line, Order, told_of_next};
+use super::files::{self, EntryLock};
+use super::http::Manner;
+use super::mirror::{Address, Mirrors};
 use crate::event::{Event, Events, Step};
 use crate::lab::name::LabName;
 use crate::lab::pin::{Digest, Pin, Source};
-
-/// The most that is read of a file whose pin does not say how long it is.
-const UNSIZED_CAP: u64 = 8 << 30;
 
 /// The folder shared by all runs of a user: `$XDG_CACHE_HOME/calicolab`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,12 +130,22 @@ pub struct Store {
     reach: Reach,
     archive: Archive,
     manner: Manner,
+    mirrors: Mirrors,
+    line: Arc<Line>,
 }
 
 impl Store {
     /// The cache for `lab`, which errors name; Debian packages come out of `archive`.
     pub fn new(cache: Cache, lab: LabName, reach: Reach, archive: Archive) -> Self {
-        Self { cache, lab, reach, archive, manner: Manner::default() }
+        let (manner, mirrors, line) = (Manner::default(), Mirrors::default(), Arc::default());
+        Self { cache, lab, reach, archive, manner, mirrors, line }
+    }
+
+    /// The same with mirrors, which are asked before any upstream.
+    #[must_use]
+    pub fn with_mirrors(mut self, mirrors: Mirrors) -> Self {
+        self.mirrors = mirrors;
+        self
     }
 
     /// The same with other patience for servers.
@@ -183,18 +193,12 @@ impl Store {
         Ok(all.map(|file| file.expect("what was not found was fetched")).collect())
     }
 
-    /// The file if it is there and whole.
     async fn look(&self, pin: &Pin) -> Result<Option<Verified>, FetchError> {
-        let path = self.cache.file(&pin.digest);
-        match hashed(path.clone(), pin.digest).await {
-            Ok((digest, bytes)) if digest == pin.digest => Ok(Some(Verified { pin: pin.clone(), path, bytes })),
-            Ok(_) => Ok(None),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(FetchError::Io { doing: format!("reading {}", path.display()), source }),
-        }
+        Ok(self.there(&pin.digest).await?.map(|blob| verified(pin, blob)))
     }
 
-    /// Fetch under the entries' locks, which are taken in one order so that no two runs wait for each other.
+    /// Fetch under the entries' locks, which are taken in one order so that no two runs wait for each other. All is
+    /// tried, whatever fails: the next run has so much less to do.
     async fn fetch_all(&self, mut pins: Vec<&Pin>, events: &Events) -> Result<Vec<Verified>, FetchError> {
         pins.sort_by_key(|pin| pin.digest.hex());
         pins.dedup_by_key(|pin| pin.digest);
@@ -203,43 +207,65 @@ impl Store {
         let mut missing = Vec::new();
         for pin in pins {
             locks.push(files::lock(&self.cache.lock_file(&pin.digest.hex()), &label(pin), events).await?);
-            if let Some(file) = self.look(pin).await? {
-                ready.push(file);
-            } else {
-                self.discard_damaged(pin, events)?;
-                missing.push(pin);
+            match self.look(pin).await? {
+                Some(file) => ready.push(file),
+                None => missing.push(pin),
             }
         }
+        self.room(missing.iter().map(|pin| (pin.digest, pin.bytes)))?;
+        // The largest first: a long one begun last would have the line for itself at the end.
+        missing.sort_by_key(|pin| std::cmp::Reverse(pin.bytes.unwrap_or(u64::MAX)));
         let (packages, others): (Vec<&Pin>, _) =
             missing.into_iter().partition(|pin| matches!(pin.source, Source::Apt { .. }));
-        let downloads = try_join_all(others.into_iter().map(|pin| self.download(pin, events)));
-        let (packages, downloads) = tokio::join!(self.packages(&packages, events), downloads);
-        ready.extend(packages?);
-        ready.extend(downloads?);
-        drop(locks);
-        Ok(ready)
-    }
-
-    fn discard_damaged(&self, pin: &Pin, events: &Events) -> Result<(), FetchError> {
-        let path = self.cache.file(&pin.digest);
-        match std::fs::remove_file(&path) {
-            Ok(()) => {
-                events.warn(format!("{} was damaged in the cache; it is removed and fetched again", label(pin)));
-                Ok(())
+        let downloads: FuturesUnordered<_> = others.into_iter().map(|pin| self.download(pin, events)).collect();
+        let (packages, downloads) = tokio::join!(self.packages(packages, events), downloads.collect::<Vec<_>>());
+        let mut failures = Vec::new();
+        for ended in packages.into_iter().chain(downloads) {
+            match ended {
+                Ok(file) => ready.push(file),
+                Err(error) => failures.push(error),
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            Err(source) => Err(FetchError::Io { doing: format!("removing damaged {}", path.display()), source }),
         }
+        drop(locks);
+        FetchError::all_of(failures).map(|()| ready)
     }
 
-    async fn packages(&self, pins: &[&Pin], events: &Events) -> Result<Vec<Verified>, FetchError> {
-        if pins.is_empty() {
-            return Ok(Vec::new());
+    /// Debian packages: from stores by digest where there are any, the others by one run of apt.
+    async fn packages(&self, pins: Vec<&Pin>, events: &Events) -> Vec<Result<Verified, FetchError>> {
+        // Without upstream addresses only mirrors are asked.
+        let ask = |pin| async move { (pin, self.fetch(&order(pin, Vec::new()), events).await) };
+        let asked: FuturesUnordered<_> = pins.into_iter().map(ask).collect();
+        let (mut ready, mut left) = (Vec::new(), Vec::new());
+        for (pin, ended) in asked.collect::<Vec<_>>().await {
+            match ended {
+                Ok(blob) => ready.push(Ok(verified(pin, blob))),
+                Err(error @ FetchError::DiskFull { .. }) => ready.push(Err(error)),
+                Err(error) => {
+                    if !matches!(error, FetchError::NoWay { .. }) {
+                        told_of_next(&label(pin), true, &error, events);
+                    }
+                    left.push(pin);
+                }
+            }
         }
-        let parts: Vec<PathBuf> = pins.iter().map(|pin| self.part(pin)).collect::<Result<_, _>>()?;
+        if !left.is_empty() {
+            match self.by_apt(&left, events).await {
+                Ok(files) => ready.extend(files.into_iter().map(Ok)),
+                Err(error) => ready.push(Err(error)),
+            }
+        }
+        ready
+    }
+
+    async fn by_apt(&self, pins: &[&Pin], events: &Events) -> Result<Vec<Verified>, FetchError> {
+        let parts: Vec<PathBuf> = pins.iter().map(|pin| self.part(&pin.digest)).collect::<Result<_, _>>()?;
         let wanted: Vec<(&Pin, PathBuf)> = pins.iter().copied().zip(parts).collect();
         self.archive.download(&self.cache, &self.lab, &wanted, events).await?;
-        try_join_all(wanted.iter().map(|(pin, part)| self.adopt(pin, part, "Debian's archive", events))).await
+        let adopted = wanted.iter().map(async |(pin, part)| {
+            let blob = self.adopt_unread(&order(pin, Vec::new()), part, "Debian's archive", events).await?;
+            Ok(verified(pin, blob))
+        });
+        try_join_all(adopted).await
     }
 
     async fn download(&self, pin: &Pin, events: &Events) -> Result<Verified, FetchError> {
@@ -248,89 +274,38 @@ impl Store {
             Source::Apt { .. } => return Err(FetchError::NoWay { name: label(pin), what: "a Debian archive" }),
             Source::Oci { .. } => return Err(FetchError::NoWay { name: label(pin), what: "a container registry" }),
         };
-        let client = client();
-        let mut last = FetchError::NoWay { name: label(pin), what: "no address at all" };
-        for (place, url) in urls.iter().enumerate() {
-            let part = self.part(pin)?;
-            let mut tell = teller(pin, events);
-            let cap = pin.bytes.unwrap_or(UNSIZED_CAP);
-            let begun = part.exists();
-            let transfer = Transfer { client: &client, manner: self.manner, url, into: &part, cap };
-            let mut ended = transfer.run(&mut tell).await;
-            if ended.is_ok() {
-                ended = match self.adopt(pin, &part, url, events).await {
-                    // The beginning may be of another run's making; only a whole transfer speaks for the server.
-                    Err(FetchError::Mismatch { .. }) if begun => match transfer.run(&mut tell).await {
-                        Ok(()) => return self.adopt(pin, &part, url, events).await,
-                        Err(error) => Err(error),
-                    },
-                    Err(error) => Err(error),
-                    Ok(file) => return Ok(file),
-                };
-            }
-            let Err(error) = ended else { continue };
-            if matches!(error, FetchError::TooLong { .. } | FetchError::DiskFull { .. }) {
-                // Too long a file is no beginning of the pin's; and a full disk needs what is there.
-                let _ = std::fs::remove_file(&part);
-            }
-            if place + 1 < urls.len() {
-                events.warn(format!("{}: {error}; the next address is tried", label(pin)));
-            }
-            last = error;
-        }
-        Err(last)
+        let upstream = urls.iter().map(Address::upstream).collect();
+        // Told before its turn has come, so that who listens knows how much there is in all.
+        let (subject, doing) = (label(pin), "downloading".into());
+        let done = pin.bytes.map(|bytes| (0, bytes));
+        events.tell(Event::Progress { step: Step::Fetch, subject, doing, done });
+        Ok(verified(pin, self.fetch(&order(pin, upstream), events).await?))
     }
 
-    /// The place where the entry's bytes are gathered. The holder of the entry's lock owns it: what a killed run
-    /// left there is gone on from or written over.
-    fn part(&self, pin: &Pin) -> Result<PathBuf, FetchError> {
-        let path = self.cache.file(&pin.digest);
-        let folder = path.parent().expect("an entry lies in a folder");
-        std::fs::create_dir_all(folder).map_err(failed(&format!("making {}", folder.display()), folder, 0))?;
-        Ok(path.with_extension("part"))
+    pub(super) fn mirrors(&self) -> &Mirrors {
+        &self.mirrors
     }
 
-    /// Hash a gathered file and, if it is the pin's, give it its name.
-    async fn adopt(&self, pin: &Pin, part: &Path, from: &str, events: &Events) -> Result<Verified, FetchError> {
-        let reading = failed(&format!("reading {}", part.display()), part, 0);
-        let (got, bytes) = hashed(part.into(), pin.digest).await.map_err(&reading)?;
-        if got != pin.digest {
-            std::fs::remove_file(part).map_err(&reading)?;
-            return Err(FetchError::mismatch(label(pin), from, pin.digest, got));
-        }
-        let path = self.cache.file(&pin.digest);
-        let (from, to) = (part.to_owned(), path.clone());
-        let settled = blocking(move || files::read_only(&from).and_then(|()| durable::settle(&from, &to))).await;
-        settled.map_err(failed(&format!("keeping {}", path.display()), &path, bytes))?;
-        events.subject_done(Step::Fetch, label(pin), format!("{} KiB, digest as pinned", bytes.div_ceil(1024)));
-        Ok(Verified { pin: pin.clone(), path, bytes })
+    pub(super) fn manner(&self) -> Manner {
+        self.manner
     }
+
+    pub(super) fn line(&self) -> &Line {
+        &self.line
+    }
+}
+
+fn order(pin: &Pin, upstream: Vec<Address>) -> Order {
+    Order { label: label(pin), digest: pin.digest, bytes: pin.bytes, upstream }
+}
+
+fn verified(pin: &Pin, blob: Blob) -> Verified {
+    Verified { pin: pin.clone(), path: blob.path, bytes: blob.bytes }
 }
 
 /// How people call a pinned file.
 pub(super) fn label(pin: &Pin) -> String {
     format!("{} {}", pin.name, pin.version)
-}
-
-async fn hashed(path: PathBuf, like: Digest) -> std::io::Result<(Digest, u64)> {
-    blocking(move || files::hash(&path, &like)).await
-}
-
-fn client() -> reqwest::Client {
-    let agent = concat!("calicolab/", env!("CARGO_PKG_VERSION"));
-    reqwest::Client::builder().user_agent(agent).build().expect("the TLS library starts")
-}
-
-/// Tells of a transfer some times a second, not at every piece.
-fn teller<'a>(pin: &'a Pin, events: &'a Events) -> impl FnMut(u64, Option<u64>) + Send + 'a {
-    let mut told: Option<Instant> = None;
-    move |have, total| {
-        if told.is_none_or(|at| at.elapsed() > Duration::from_millis(200)) {
-            told = Some(Instant::now());
-            let done = total.or(pin.bytes).map(|total| (have, total));
-            events.tell(Event::Progress { step: Step::Fetch, subject: label(pin), doing: "downloading".into(), done });
-        }
-    }
 }
 
 #[cfg(test)]

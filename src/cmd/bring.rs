@@ -8,10 +8,7 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 
 use crate::artifact::FetchError;
-use crate::artifact::apt::Archive;
-use crate::artifact::image::{self, Disk, Ready};
-use crate::artifact::payload::{self, Part, PartSource, Payload};
-use crate::artifact::store::{Reach, Store};
+use crate::artifact::payload::Payload;
 use crate::cluster::home::Locked;
 use crate::command::{Argv, Output};
 use crate::durable;
@@ -23,9 +20,7 @@ use crate::install::primer::Primer;
 use crate::lab::name::{NodeName, PerNode};
 use crate::lab::plan::Plan;
 use crate::lab::render::{self, HostKey, Secrets};
-use crate::machine::{
-    DirectBoot, Image, ImageForm, Leased, Machine, Order, Place, Provider, ProviderError, Seed, console_tail, this_boot,
-};
+use crate::machine::{Image, Leased, Machine, Order, Place, Provider, ProviderError, Seed, console_tail, this_boot};
 use crate::proof::ask::{Ask, Askers};
 use crate::ssh::keys::ClusterKeys;
 use crate::ssh::{Remote, SshError};
@@ -33,6 +28,7 @@ use crate::wait::{self, Asked, Patience, WaitError};
 
 use super::cx::{ANSWER, Cx, counted};
 use super::draft::Draft;
+use super::fetch::{os_image, programs};
 
 /// What is brought up, and by whom.
 pub struct Site<'a> {
@@ -120,8 +116,9 @@ struct Own {
 }
 
 async fn fetch(site: &Site<'_>, locked: &Locked) -> Result<((Bytes, Own), String), Failure> {
-    let (image, payload) =
-        tokio::try_join!(Box::pin(os_image(site)), Box::pin(programs(site))).map_err(|error| not_fetched(&error))?;
+    let image = Box::pin(os_image(site.cx, &site.plan.lab, &site.draft.image, site.provider.image_form()));
+    let programs = Box::pin(programs(site.cx, site.plan));
+    let (image, payload) = tokio::try_join!(image, programs).map_err(|error| not_fetched(&error))?;
     let folder = locked.folder();
     let own = |what: &str, error: &(dyn std::error::Error + 'static)| {
         Failure::new(Exit::Unexpected, "cluster.secrets", format!("make the cluster's {what}")).because(error)
@@ -130,50 +127,6 @@ async fn fetch(site: &Site<'_>, locked: &Locked) -> Result<((Bytes, Own), String
     let pki = Pki::ensure(&folder.join("pki"), site.plan).map_err(|error| own("certificates", &error))?;
     let outcome = format!("image {} and {}", site.plan.image, counted(site.plan.artifacts.len(), "artifact"));
     Ok(((Bytes { image, payload }, Own { keys, pki }), outcome))
-}
-
-async fn os_image(site: &Site<'_>) -> Result<Image, FetchError> {
-    let (cx, wanted) = (site.cx, &site.draft.image);
-    let ready = image::ensure_any(&store(site), &Archive::of_host(), &cx.library, wanted, &cx.events).await?;
-    let user = wanted.user.clone();
-    let image = match ready {
-        Ready::Built(built) => Image {
-            disk: built.disk.path().into(),
-            format: "raw",
-            boot: Some(DirectBoot {
-                kernel: built.kernel.path().into(),
-                initrd: built.initrd.path().into(),
-                cmdline: image::CMDLINE.into(),
-            }),
-            tree: match site.provider.image_form() {
-                ImageForm::Disk => None,
-                ImageForm::Tree => Some(built.tree().await?),
-            },
-            user,
-        },
-        Ready::Downloaded(Disk { path, format }) => Image { disk: path, format, boot: None, tree: None, user },
-    };
-    cx.events.subject_done(Step::Fetch, format!("image {}", wanted.name), "there, digests right");
-    Ok(image)
-}
-
-fn store(site: &Site<'_>) -> Store {
-    let reach = if site.cx.offline { Reach::Offline } else { Reach::Online };
-    Store::new(site.cx.cache.clone(), site.plan.lab.clone(), reach, Archive::of_host())
-}
-
-async fn programs(site: &Site<'_>) -> Result<Payload, FetchError> {
-    let (cx, plan) = (site.cx, site.plan);
-    let pins: Vec<_> = plan.artifacts.iter().map(|placed| placed.pin.clone()).collect();
-    let verified = store(site).ensure_all(&pins, &cx.events).await?;
-    let parts = verified.into_iter().zip(&plan.artifacts).map(|(file, placed)| Part {
-        from: PartSource::Verified(file),
-        on: placed.on,
-        files: placed.files.clone(),
-    });
-    let payload = payload::pack(&cx.cache, parts.collect(), &cx.events).await?;
-    cx.events.subject_done(Step::Fetch, "artifacts", "there, digests right");
-    Ok(payload)
 }
 
 fn render(site: &Site<'_>, locked: &Locked, bytes: &Bytes, own: &Own) -> Result<(PerNode<Seed>, String), Failure> {
@@ -309,8 +262,8 @@ fn not_booted(error: &ProviderError) -> Failure {
 
 /// A failure to fetch in the words and with the code of the command line.
 pub fn not_fetched(error: &FetchError) -> Failure {
-    let exit = match error {
-        FetchError::Mismatch { .. } => Exit::Digest,
+    let exit = match error.gravest() {
+        FetchError::Mismatch { .. } | FetchError::WrongLength { .. } => Exit::Digest,
         FetchError::Offline { .. } => Exit::Offline,
         FetchError::Lacking { .. } | FetchError::NoArchive { .. } | FetchError::DiskFull { .. } => Exit::HostUnfit,
         _ => Exit::Download,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use crate::artifact::mirror::Mirrors;
 use crate::artifact::store::Cache;
 use crate::cluster::StateError;
 use crate::cluster::home::Home;
@@ -32,6 +33,8 @@ pub struct Cx<'a> {
     pub library: Library,
     /// Locks of the user's own, `NAME/lock.yaml` for each lab.
     pub own_locks: PathBuf,
+    /// Where else than at its upstream a file may be had.
+    pub mirrors: Mirrors,
     /// Who can make machines.
     pub providers: &'a [&'a dyn Provider],
     /// Whether no connection may be opened but to this host and our machines.

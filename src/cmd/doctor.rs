@@ -20,11 +20,17 @@ pub struct Report {
     pub image: Vec<Lack>,
     /// Proxy variables that downloads honour, by name; their values may hold passwords.
     pub proxies: Vec<String>,
+    /// Mirrors in the order they are tried, without passwords, and where each is named.
+    pub mirrors: Vec<(String, String)>,
     /// Where state and cache are.
     pub places: Vec<(String, String)>,
     /// Whether the lab would come up here.
     pub fit: bool,
 }
+
+/// The variables that the HTTP library reads.
+const PROXIES: [&str; 8] =
+    ["http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"];
 
 /// One provider on this host.
 #[derive(Debug, Serialize)]
@@ -54,15 +60,13 @@ pub async fn doctor(cx: &Cx<'_>, want: &Want) -> Result<Report, Failure> {
             .collect(),
     };
     let able = |fitness: &Fitness| fitness.lacks.iter().all(|lack| lack.bearable);
-    let proxies = ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"]
-        .iter()
-        .filter(|name| std::env::var_os(name).is_some())
-        .map(|name| (*name).to_owned())
-        .collect();
+    let proxies =
+        PROXIES.iter().filter(|name| std::env::var_os(name).is_some()).map(|name| (*name).to_owned()).collect();
+    let mirrors = cx.mirrors.iter().map(|mirror| (mirror.to_string(), mirror.named().to_string())).collect();
     let shown = |path: &std::path::Path| path.display().to_string();
     let fit = providers.iter().any(able) && image.is_empty();
     let places = vec![("state".into(), shown(cx.home.root())), ("cache".into(), shown(cx.cache.root()))];
-    Ok(Report { providers, image, proxies, places, fit })
+    Ok(Report { providers, image, proxies, mirrors, places, fit })
 }
 
 /// The report for people.
@@ -82,6 +86,9 @@ pub fn text(report: &Report) -> String {
     if !report.proxies.is_empty() {
         rows.push(vec!["ok".into(), format!("proxies are set by {}", report.proxies.join(", ")), String::new()]);
     }
+    let mirror =
+        |(mirror, named): &(String, String)| vec!["ok".into(), format!("mirror {mirror} ({named})"), String::new()];
+    rows.extend(report.mirrors.iter().map(mirror));
     columns(&["", "FOUND", "REMEDY"], rows)
 }
 

@@ -5,6 +5,7 @@ pub mod cx;
 pub mod doctor;
 pub mod down;
 pub mod draft;
+pub mod fetch;
 pub mod kept;
 pub mod labs;
 pub mod lock;

@@ -1,6 +1,7 @@
 //! The command line as people and programs meet it: what it says, where, and with which exit code. No machine.
 
 mod lab;
+mod mirror;
 mod state;
 
 use std::process::{Command, Output, Stdio};
@@ -24,7 +25,9 @@ impl User {
 
     /// `command` in this user's environment.
     fn give(&self, mut command: Command) -> Command {
-        for name in ["CALICOLAB_CLUSTER", "CALICOLAB_LABS", "CALICOLAB_OFFLINE", "CI", "XDG_RUNTIME_DIR"] {
+        for name in
+            ["CALICOLAB_CLUSTER", "CALICOLAB_LABS", "CALICOLAB_OFFLINE", "CALICOLAB_MIRRORS", "CI", "XDG_RUNTIME_DIR"]
+        {
             command.env_remove(name);
         }
         command

@@ -72,7 +72,8 @@ pub fn pin(image: &OsImage) -> Option<Pin> {
     })
 }
 
-fn recipe(library: &Library, image: &OsImage) -> Result<Recipe, FetchError> {
+/// The recipe of an image that is built.
+pub fn recipe(library: &Library, image: &OsImage) -> Result<Recipe, FetchError> {
     let Origin::Build { suite, recipe } = &image.origin else {
         return Err(FetchError::Recipe { image: image.name.clone(), why: "it is not built".into() });
     };

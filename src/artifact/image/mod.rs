@@ -5,6 +5,7 @@ mod build;
 mod download;
 mod follow;
 mod initrd;
+mod kept;
 pub mod needs;
 mod recipe;
 #[cfg(test)]
@@ -16,7 +17,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use any::{Disk, Ready, cached, ensure_any, pin};
+pub use any::{Disk, Ready, cached, ensure_any, pin, recipe};
+pub(super) use build::clear;
+pub use kept::{FILES, Kept, all_kept, is_whole, kept};
 pub use needs::lacks;
 pub use recipe::{Recipe, RecipeFile};
 

@@ -1,124 +1,7 @@
-//! The store against a real HTTP server on loopback that truncates, lies, stalls and refuses.
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use axum::body::{Body, Bytes};
-use axum::extract::{Path as Route, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use futures::stream;
+//! The store against a real HTTP server on loopback: one download, resumed, healed, and nothing while offline.
 
 use super::*;
-use crate::lab::pin::{Arch, Trust};
-
-/// What the good addresses serve: larger than one piece of a transfer.
-fn content() -> Vec<u8> {
-    (0..300_000u32).flat_map(|n| (n % 251).to_le_bytes()).collect()
-}
-
-/// How often anything was asked for, and with which beginning.
-#[derive(Clone, Default)]
-struct Seen {
-    asked: Arc<AtomicUsize>,
-    resumed: Arc<AtomicUsize>,
-}
-
-type Piece = Result<Bytes, std::io::Error>;
-
-fn cut() -> Piece {
-    Err(std::io::ErrorKind::ConnectionAborted.into())
-}
-
-async fn answer(State(seen): State<Seen>, Route(name): Route<String>, headers: HeaderMap) -> Response {
-    let all = Bytes::from(content());
-    let times = seen.asked.fetch_add(1, Ordering::SeqCst);
-    let from = headers
-        .get(header::RANGE)
-        .and_then(|range| range.to_str().ok()?.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok());
-    let length = [(header::CONTENT_LENGTH, all.len().to_string())];
-    match (name.as_str(), from) {
-        ("good" | "breaks-once", Some(from)) if from < all.len() => {
-            seen.resumed.fetch_add(1, Ordering::SeqCst);
-            let range = format!("bytes {from}-{}/{}", all.len() - 1, all.len());
-            (StatusCode::PARTIAL_CONTENT, [(header::CONTENT_RANGE, range)], all.slice(from..)).into_response()
-        }
-        ("good" | "breaks-once", Some(_)) => StatusCode::RANGE_NOT_SATISFIABLE.into_response(),
-        ("breaks-once", None) | ("breaks", _) if times == 0 || name == "breaks" => {
-            let pieces: Vec<Piece> = vec![Ok(all.slice(..all.len() / 2)), cut()];
-            (length, Body::from_stream(stream::iter(pieces))).into_response()
-        }
-        ("good" | "breaks-once" | "ignores-ranges", _) => all.into_response(),
-        ("wrong", _) => "something else".into_response(),
-        ("endless", _) => {
-            let zeros = Bytes::from(vec![0; 65536]);
-            Body::from_stream(stream::repeat_with(move || Piece::Ok(zeros.clone()))).into_response()
-        }
-        ("stalls", _) => {
-            use futures::StreamExt as _;
-            let begin = stream::iter([Piece::Ok(all.slice(..1000))]);
-            (length, Body::from_stream(begin.chain(stream::pending()))).into_response()
-        }
-        _ => StatusCode::NOT_FOUND.into_response(),
-    }
-}
-
-struct Fixture {
-    base: String,
-    seen: Seen,
-    folder: tempfile::TempDir,
-    events: Events,
-    told: tokio::sync::mpsc::UnboundedReceiver<crate::event::Stamped>,
-}
-
-impl Fixture {
-    async fn new() -> Self {
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-        let base = format!("http://{}", listener.local_addr().expect("bound"));
-        let seen = Seen::default();
-        let router = axum::Router::new().route("/{name}", axum::routing::get(answer)).with_state(seen.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        let (events, told) = Events::channel();
-        Self { base, seen, folder: tempfile::tempdir().expect("a folder"), events, told }
-    }
-
-    fn store(&self, reach: Reach) -> Store {
-        // A busy machine is no stall; only the test of stalls waits for one.
-        let manner = Manner { stall: Duration::from_secs(60), pause: Duration::from_millis(5), attempts: 3 };
-        let cache = Cache::at(self.folder.path());
-        Store::new(cache, "test".parse().expect("a name"), reach, Archive::at(Vec::new())).with_manner(manner)
-    }
-
-    fn pin(&self, names: &[&str]) -> Pin {
-        let urls = names.iter().map(|name| format!("{}/{name}", self.base)).collect();
-        let bytes = content();
-        Pin {
-            name: "file".into(),
-            version: "1".into(),
-            arch: Arch::Amd64,
-            source: Source::Url { urls, sums: None },
-            digest: files::sha256_of(&bytes),
-            bytes: Some(bytes.len() as u64),
-            trust: Trust::Published,
-            found: "here".into(),
-        }
-    }
-
-    fn asked(&self) -> usize {
-        self.seen.asked.load(Ordering::SeqCst)
-    }
-
-    /// Files of the cache that are neither entries nor locks.
-    fn parts(&self) -> usize {
-        let entry = Cache::at(self.folder.path()).file(&self.pin(&[]).digest);
-        let listed = std::fs::read_dir(entry.parent().expect("a folder")).expect("listed");
-        listed.filter(|file| file.as_ref().expect("listed").path() != entry).count()
-    }
-
-    async fn get(&self, names: &[&str]) -> Result<Verified, FetchError> {
-        self.store(Reach::Online).ensure(&self.pin(names), &self.events).await
-    }
-}
+use crate::artifact::support::{Fixture, content};
 
 #[tokio::test]
 async fn twenty_callers_make_one_download() {
@@ -140,18 +23,19 @@ async fn a_damaged_file_is_told_of_and_healed() {
     let healed = at.get(&["good"]).await.expect("healed");
     assert_eq!(std::fs::read(healed.path()).expect("there"), content());
     assert_eq!(at.asked(), 2);
-    let mut warned = false;
-    while let Ok(told) = at.told.try_recv() {
-        warned |= matches!(told.event, Event::Warning { text } if text.contains("damaged"));
-    }
-    assert!(warned);
+    assert!(at.told().contains("warning: file 1 was damaged in the cache"));
 }
 
 #[tokio::test]
 async fn a_broken_transfer_goes_on_where_it_broke() {
     let at = Fixture::new().await;
     at.get(&["breaks-once"]).await.expect("whole in the end");
-    assert_eq!((at.asked(), at.seen.resumed.load(Ordering::SeqCst)), (2, 1));
+    let half = content().len() / 2;
+    assert!(
+        matches!(&at.seen()[..], [first, then] if first.from.is_none() && then.from == Some(half)),
+        "{:?}",
+        at.seen()
+    );
 }
 
 #[tokio::test]
@@ -163,35 +47,12 @@ async fn what_a_killed_run_left_is_gone_on_from_or_written_over() {
         (content()[..1000].to_vec(), "ignores-ranges"),
     ] {
         let at = Fixture::new().await;
-        let part = at.store(Reach::Online).part(&at.pin(&[])).expect("a place");
+        let part = at.store(Reach::Online).part(&at.pin(&[]).digest).expect("a place");
         std::fs::write(&part, left).expect("left behind");
         let file = at.get(&[name]).await.expect(name);
         assert_eq!(std::fs::read(file.path()).expect("there"), content());
         assert_eq!(at.parts(), 0);
     }
-}
-
-#[tokio::test]
-async fn bad_servers_give_clear_errors_and_leave_no_file() {
-    let at = Fixture::new().await;
-    let id = async |name: &str| {
-        let error = at.get(&[name]).await.expect_err(name);
-        assert!(!at.store(Reach::Online).cache.file(&at.pin(&[]).digest).exists(), "{name}");
-        error
-    };
-    assert!(matches!(id("absent").await, FetchError::Status { status: 404, .. }));
-    assert!(matches!(id("wrong").await, FetchError::Mismatch { .. }));
-    assert!(matches!(id("endless").await, FetchError::TooLong { .. }));
-    assert!(matches!(id("breaks").await, FetchError::Transfer { .. }));
-}
-
-#[tokio::test]
-async fn a_silent_server_is_given_up() {
-    let at = Fixture::new().await;
-    let manner = Manner { stall: Duration::from_millis(200), pause: Duration::from_millis(5), attempts: 2 };
-    let store = at.store(Reach::Online).with_manner(manner);
-    let error = store.ensure(&at.pin(&["stalls"]), &at.events).await.expect_err("silent");
-    assert!(matches!(error, FetchError::Stalled { .. }), "{error}");
 }
 
 #[tokio::test]
@@ -226,4 +87,73 @@ async fn sha512_is_checked_as_well() {
     pin.digest = Digest::Sha512([7; 64]);
     let error = at.store(Reach::Online).ensure(&pin, &at.events).await.expect_err("other bytes");
     assert_eq!(error.id(), "digest.mismatch");
+}
+
+#[tokio::test]
+async fn a_whole_part_is_not_asked_for_again() {
+    let at = Fixture::new().await;
+    let part = at.store(Reach::Online).part(&at.pin(&[]).digest).expect("a place");
+    std::fs::write(&part, content()).expect("killed before it had its name");
+    at.get(&["good"]).await.expect("there");
+    assert_eq!(at.asked(), 0);
+    // Without a length in the pin the server says that there is no more.
+    let mut pin = at.pin(&["good"]);
+    pin.bytes = None;
+    std::fs::remove_file(at.cache().file(&pin.digest)).expect("removed");
+    std::fs::write(&part, content()).expect("written");
+    at.store(Reach::Online).ensure(&pin, &at.events).await.expect("there");
+    assert_eq!(at.seen().iter().map(|one| one.from).collect::<Vec<_>>(), [Some(content().len())]);
+}
+
+/// Holds every answer until as many are under way as there may be.
+#[tokio::test]
+async fn a_host_is_asked_four_times_at_once_and_the_largest_come_first() {
+    let (gate, at_work) = (Arc::new(tokio::sync::Barrier::new(4)), Arc::new(std::sync::Mutex::new((0, 0, Vec::new()))));
+    let shared = Arc::clone(&at_work);
+    let answer = async move |uri: axum::http::Uri| {
+        let count = |by: i32, name: Option<String>| {
+            let mut now = shared.lock().expect("not poisoned");
+            now.0 += by;
+            now.1 = now.1.max(now.0);
+            now.2.extend(name);
+        };
+        let name = uri.path().trim_start_matches('/').to_owned();
+        count(1, Some(name.clone()));
+        gate.wait().await;
+        count(-1, None);
+        name.repeat(name.parse().expect("a number"))
+    };
+    let at = Fixture::new().await;
+    let base = crate::artifact::support::serve(axum::Router::new().fallback(answer)).await;
+    let pins: Vec<Pin> = (10..18)
+        .map(|n: usize| {
+            let text = n.to_string().repeat(n);
+            let mut pin = at.pin_of(&[], &n.to_string(), files::sha256_of(text.as_bytes()), text.len());
+            pin.source = Source::Url { urls: vec![format!("{base}/{n}")], sums: None };
+            pin
+        })
+        .collect();
+    at.store(Reach::Online).ensure_all(&pins, &at.events).await.expect("all");
+    let at_work = at_work.lock().expect("not poisoned");
+    let mut first = at_work.2[..4].to_vec();
+    first.sort();
+    assert_eq!((at_work.1, &first[..]), (4, &["14", "15", "16", "17"].map(str::to_owned)[..]));
+}
+
+#[tokio::test]
+async fn all_failures_are_told_and_the_rest_is_kept() {
+    let at = Fixture::new().await;
+    let pins = [
+        at.pin_of(&["absent"], "one", files::sha256_of(b"one"), 3),
+        at.pin(&["good"]),
+        at.pin_of(&["forbidden"], "two", files::sha256_of(b"two"), 3),
+        at.pin_of(&["wrong"], "three", files::sha256_of(b"three"), content().len()),
+    ];
+    let error = at.store(Reach::Online).ensure_all(&pins, &at.events).await.expect_err("three fail");
+    assert_eq!(error.id(), "digest.mismatch", "the gravest");
+    let told = error.to_string();
+    for word in ["3 files", "/absent has no such file (status 404)", "/forbidden does not let us", "three 1: http://"] {
+        assert!(told.contains(word), "{told}");
+    }
+    at.store(Reach::Offline).ensure(&pins[1], &at.events).await.expect("kept");
 }

@@ -6,3 +6,4 @@ pub mod pods;
 pub mod sshd;
 #[path = "../../support/waiting.rs"]
 pub mod waiting;
+pub mod web;
