@@ -1,8 +1,8 @@
 //! Why bytes could not be brought in, each with a stable id and, where there is one, what to do about it.
 
-use std::error::Error;
 mod refusal;
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
