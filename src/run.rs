@@ -3,6 +3,7 @@
 mod bytes;
 mod config;
 mod labs;
+mod lock;
 mod look;
 
 use std::path::Path;
@@ -24,7 +25,7 @@ use crate::cmd::{self, power, up, verify};
 use crate::event::Events;
 use crate::failure::{Exit, Failure};
 use crate::lab::builtin::Library;
-use crate::lab::name::ClusterName;
+use crate::lab::name::{ClusterName, LabName};
 use crate::machine::{Kind, Provider};
 use crate::proof::Proof;
 use crate::report::{self, Manner, Reporter, data, json_data};
@@ -137,7 +138,8 @@ fn wish(wish: &Wish) -> state::Wish {
 }
 
 fn cluster_name(name: Option<&str>, lab: &str) -> Result<ClusterName, Failure> {
-    name.unwrap_or(lab).parse().map_err(|error: crate::lab::name::NameError| {
+    let word = name.map_or_else(|| LabName::cluster_word(lab), str::to_owned);
+    word.parse().map_err(|error: crate::lab::name::NameError| {
         Failure::new(Exit::Usage, "usage.name", "name the cluster").because(&error)
     })
 }
@@ -259,7 +261,7 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
         Verb::Plan { lab, name, wish, form } => {
             look::planned(cx, &want(lab, name.as_deref(), wish)?, form.output, quiet).await
         }
-        Verb::Lock { lab, apt_only, if_gone, dry_run } => labs::lock(cx, lab, *apt_only, *if_gone, *dry_run).await,
+        Verb::Lock { names, how, form } => lock::lock(cx, names, how, form.output, quiet).await,
         Verb::Fetch { lab, all_archs, dry_run, form } => {
             let archs = if *all_archs { Archs::All } else { Archs::Nodes };
             bytes::fetch(cx, lab, archs, *dry_run, (form.output, quiet)).await

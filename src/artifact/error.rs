@@ -1,8 +1,15 @@
 //! Why bytes could not be brought in, each with a stable id and, where there is one, what to do about it.
 
+mod refusal;
+mod words;
+
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use refusal::Refusal;
+pub(super) use words::after;
+use words::{each, join, mib, refusal};
 
 use super::oci::{ImageError, RegistryError};
 use crate::command::CommandError;
@@ -227,50 +234,6 @@ pub enum FetchError {
     },
 }
 
-/// What is wrong inside a file that was fetched as it should be.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// A name with `..` or from the root.
-    #[error("its name leads out of the archive")]
-    Outside,
-    /// A link to somewhere else.
-    #[error("it is a link to `{target}`, out of the archive")]
-    LinkOutside {
-        /// Where it leads.
-        target: String,
-    },
-    /// Links in a circle.
-    #[error("its links lead in a circle")]
-    Circle,
-    /// A device, a pipe, or the like.
-    #[error("it is no file")]
-    NoFile,
-    /// Two entries of one name.
-    #[error("it is in the archive twice, with different content")]
-    Twice,
-    /// The archive ends in the middle of it.
-    #[error("it is cut short")]
-    Short,
-    /// It is larger than anything that is used.
-    #[error("it has more than {} MiB", mib(*most))]
-    TooLarge {
-        /// The most bytes it may have.
-        most: u64,
-    },
-    /// A bomb: what comes out is out of all proportion.
-    #[error("more than {most} bytes or entries would come out of it")]
-    Bomb {
-        /// The most that may come out of a file of its size.
-        most: u64,
-    },
-    /// More stands before an entry than a name can need.
-    #[error("what follows it is no entry of a tar")]
-    LongName,
-    /// An image's file that is not the disk it should be.
-    #[error("{0}")]
-    Disk(String),
-}
-
 /// Why writing our own plain data as JSON cannot fail.
 pub(super) const CANNOT_SERIALISE: &str = "plain data can be written";
 
@@ -411,40 +374,4 @@ fn distrusts(error: &(dyn Error + 'static)) -> bool {
         .filter_map(|error| error.downcast_ref::<openssl::error::ErrorStack>())
         .flat_map(openssl::error::ErrorStack::errors)
         .any(|error| (error.library_code(), error.reason_code()) == TLS_DISTRUST)
-}
-
-fn refusal(status: u16) -> String {
-    let said = match status {
-        401 => "wants to know who asks",
-        403 => "does not let us have the file",
-        404 => "has no such file",
-        410 => "no longer has the file",
-        500.. => "is in trouble",
-        _ => "refuses",
-    };
-    format!("{said} (status {status})")
-}
-
-pub(super) fn after(rest: Option<Duration>) -> String {
-    rest.map_or_else(String::new, |rest| format!(", and again only after {} s", rest.as_secs()))
-}
-
-fn each(failures: &[FetchError]) -> String {
-    let told = failures.iter().map(|failure| {
-        let causes = std::iter::successors(Some(failure as &dyn Error), |&error| error.source());
-        causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-    });
-    told.collect::<Vec<_>>().join("\n")
-}
-
-fn mib(bytes: u64) -> u64 {
-    bytes >> 20
-}
-
-fn join(gone: &[Gone]) -> String {
-    let words = gone.iter().map(|gone| match &gone.available {
-        Some(version) => format!("{} {} (it has {version})", gone.package, gone.wanted),
-        None => format!("{} {} (nor any other version)", gone.package, gone.wanted),
-    });
-    words.collect::<Vec<_>>().join(", ")
 }

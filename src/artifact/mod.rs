@@ -17,6 +17,7 @@ pub mod oci;
 pub mod pack;
 mod part;
 pub mod payload;
+pub mod resolve;
 pub mod shelf;
 pub mod store;
 #[cfg(test)]

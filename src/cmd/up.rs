@@ -18,7 +18,7 @@ use crate::ssh::Remote;
 
 use super::bring::{self, Site};
 use super::cx::{Cx, counted, not_locked};
-use super::draft::{Draft, complete};
+use super::draft::{Draft, complete, installable};
 use super::fetch::plan_offline;
 use super::kept::{self, keep, read_plan};
 use super::{down, needs, verify};
@@ -113,6 +113,7 @@ fn known(cx: &Cx<'_>, cluster: &ClusterName) -> Result<Option<ClusterState>, Fai
 /// Read, choose, plan, and ask what the host lacks. Changes nothing.
 pub async fn planned<'a>(cx: &Cx<'a>, want: &Want) -> Result<(Planned<'a>, String), Failure> {
     let (draft, plan) = drafted(cx, want)?;
+    installable(&plan)?;
     complete(&plan)?;
     plan_offline(cx, &draft, &plan).await?;
     let known = known(cx, &want.cluster)?;

@@ -2,6 +2,7 @@
 
 mod cache;
 mod lab;
+mod lock;
 mod mirror;
 mod offline;
 mod pack;
