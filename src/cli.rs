@@ -1,8 +1,12 @@
 //! The command line: clap types; nothing that decides.
 
+mod bytes;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use bytes::{CacheVerb, MirrorVerb};
 
 use crate::failure::Exit;
 
@@ -244,6 +248,55 @@ pub enum Verb {
         how: LockHow,
         #[command(flatten)]
         form: Form,
+    },
+    /// Bring every byte that labs use into the cache, verified
+    Fetch {
+        /// The labs
+        #[arg(default_value = "primer", env = "CALICOLAB_FETCH_LAB")]
+        lab: Vec<String>,
+        /// Also the files for other processors than the nodes'
+        #[arg(long)]
+        all_archs: bool,
+        /// List what is there and what would be fetched, and end
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Write a lab with its lock, templates and every byte it uses as one file
+    Pack {
+        /// The lab
+        #[arg(default_value = "primer", env = "CALICOLAB_PACK_LAB")]
+        lab: String,
+        /// The file
+        #[arg(short = 'o', long = "output", value_name = "FILE")]
+        into: PathBuf,
+        /// Replace a file that is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Check a pack whole, then bring what it holds to where `up --offline` finds it
+    Unpack {
+        /// The file that `pack` wrote
+        file: PathBuf,
+        /// Show the pack's list and end; reads the list alone
+        #[arg(long, conflicts_with = "dry_run")]
+        list: bool,
+        /// Check every byte, show the list and write nothing
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// The cache: what it holds, whether it is whole, what can go
+    Cache {
+        #[command(subcommand)]
+        verb: CacheVerb,
+    },
+    /// Hand the cache out to other machines
+    Mirror {
+        #[command(subcommand)]
+        verb: MirrorVerb,
     },
     /// The labs: list, show, check, carry out of the binary
     Labs {

@@ -1,5 +1,6 @@
 //! From the command line to a story, and from its end to an exit code: the one place that shows a failure.
 
+mod bytes;
 mod config;
 mod labs;
 mod lock;
@@ -19,6 +20,7 @@ use crate::cluster::home::Home;
 use crate::cluster::lease::Leases;
 use crate::cluster::state;
 use crate::cmd::cx::{Cx, Interrupt};
+use crate::cmd::fetch::Archs;
 use crate::cmd::{self, power, up, verify};
 use crate::event::Events;
 use crate::failure::{Exit, Failure};
@@ -260,6 +262,16 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
             look::planned(cx, &want(lab, name.as_deref(), wish)?, form.output, quiet).await
         }
         Verb::Lock { names, how, form } => lock::lock(cx, names, how, form.output, quiet).await,
+        Verb::Fetch { lab, all_archs, dry_run, form } => {
+            let archs = if *all_archs { Archs::All } else { Archs::Nodes };
+            bytes::fetch(cx, lab, archs, *dry_run, (form.output, quiet)).await
+        }
+        Verb::Pack { lab, into, force } => bytes::pack(cx, lab, into, *force, quiet).await,
+        Verb::Unpack { file, list, dry_run, form } => {
+            bytes::unpack(cx, file, *list, *dry_run, (form.output, quiet)).await
+        }
+        Verb::Cache { verb } => bytes::cache(cx, verb, quiet).await,
+        Verb::Mirror { verb } => bytes::mirror(cx, verb, quiet).await,
         Verb::Labs { verb } => labs::labs(cx, verb.as_ref(), quiet),
         Verb::Doctor { lab, form } => look::doctor(cx, lab, form.output, quiet).await,
         Verb::Completion { .. } => Ok(Exit::Done),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 pub use refusal::Refusal;
 
+use super::oci::{ImageError, RegistryError};
 use crate::command::CommandError;
 use crate::lab::name::LabName;
 use crate::lab::pin::Digest;
@@ -150,6 +151,17 @@ pub enum FetchError {
         /// The kind of source.
         what: &'static str,
     },
+    /// A registry does not give a container image.
+    #[error(transparent)]
+    Registry(RegistryError),
+    /// A container image is not one that can be used.
+    #[error("{name} cannot be used")]
+    Image {
+        /// What the lab calls it.
+        name: String,
+        /// Why not.
+        source: ImageError,
+    },
     /// The host has no Debian archive to take packages from.
     #[error("this host's apt has no Debian archive to take packages from: {why}")]
     NoArchive {
@@ -265,6 +277,8 @@ impl FetchError {
             | Self::Range { .. }
             | Self::Short { .. } => "download.failed",
             Self::NoWay { .. } => "source.unsupported",
+            Self::Registry(error) => error.id(),
+            Self::Image { .. } => "image.unusable",
             Self::NoArchive { .. } => "apt.no-archive",
             Self::Gone { .. } => "apt.gone",
             Self::Command { .. } => "fetch.program",
@@ -333,6 +347,8 @@ impl FetchError {
                 "check the host's clock and name; if its authority is to be trusted, add it to the host's certificates or name its file in SSL_CERT_FILE"
                     .into(),
             ),
+            Self::Registry(error) => error.remedy(),
+            Self::Image { source, .. } => source.remedy(),
             Self::Several { failures } => {
                 let mut all: Vec<String> = failures.iter().filter_map(Self::remedy).collect();
                 all.dedup();
@@ -369,7 +385,7 @@ fn refusal(status: u16) -> String {
     format!("{said} (status {status})")
 }
 
-fn after(rest: Option<Duration>) -> String {
+pub(super) fn after(rest: Option<Duration>) -> String {
     rest.map_or_else(String::new, |rest| format!(", and again only after {} s", rest.as_secs()))
 }
 

@@ -19,7 +19,7 @@ use crate::event::{Event, Events, Step};
 use crate::lab::pin::Digest;
 
 /// The most that is read of a file whose length nobody pinned.
-const UNSIZED_CAP: u64 = 8 << 30;
+pub(super) const UNSIZED_CAP: u64 = 8 << 30;
 
 /// Transfers at once in all. More only share the same line.
 const AT_ONCE: usize = 8;
@@ -36,9 +36,10 @@ pub(super) struct Order {
     pub digest: Digest,
     /// Its length where known, which is then the most that is read.
     pub bytes: Option<u64>,
-    /// The upstream's own addresses, in the order they are tried; mirrors are put before them. Each may carry an
-    /// `Authorization` header.
-    pub upstream: Vec<Address>,
+    /// The most that is read where the length is not known.
+    pub most: u64,
+    /// Where it may be had, in the order that is tried.
+    pub addresses: Vec<Address>,
 }
 
 /// A file of the store whose bytes were hashed in this run and are those of `digest`.
@@ -91,9 +92,8 @@ async fn place(queue: &Semaphore) -> SemaphorePermit<'_> {
 }
 
 impl Store {
-    /// The file of `order`: from the cache if it is there and whole, else fetched, mirrors first. Takes the lock of
+    /// The file of `order`: from the cache if it is there and whole, else fetched. Takes the lock of
     /// the entry of that digest, which the caller must not hold. Offline and not there: [`FetchError::Offline`].
-    #[cfg_attr(not(test), expect(dead_code, reason = "the registry client is the one who asks for what has no pin"))]
     pub(super) async fn blob(&self, order: &Order, events: &Events) -> Result<Blob, FetchError> {
         if let Some(blob) = self.there(&order.digest).await? {
             return Ok(blob);
@@ -126,7 +126,7 @@ impl Store {
     pub(super) async fn fetch(&self, order: &Order, events: &Events) -> Result<Blob, FetchError> {
         self.discard_damaged(order, events)?;
         let part = self.part(&order.digest)?;
-        let addresses = self.mirrors().addresses(&order.digest, &order.upstream);
+        let addresses = &order.addresses;
         let mut last = FetchError::NoWay { name: order.label.clone(), what: "no address at all" };
         for (at, address) in addresses.iter().enumerate() {
             if address.is_mirror() && self.line().absent().contains(&address.host()) {
@@ -158,7 +158,7 @@ impl Store {
         let host = self.line().host(address);
         let (_host, _one) = (place(&host).await, place(&self.line().all).await);
         let client = self.line().client.get_or_init(http::client);
-        let cap = order.bytes.unwrap_or(UNSIZED_CAP);
+        let cap = order.bytes.unwrap_or(order.most);
         let transfer = Transfer { client, manner: self.manner(), address, into: path, wanted: order.bytes, cap };
         let writing = failed(&format!("writing {}", path.display()), path.parent().unwrap_or(path), 0);
         let (file, like) = (path.to_owned(), order.digest);

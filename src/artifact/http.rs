@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{AUTHORIZATION, CONTENT_RANGE, HeaderMap, RANGE, RETRY_AFTER};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_RANGE, HeaderMap, RANGE, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, redirect};
 use tokio::sync::mpsc;
 
@@ -160,6 +160,9 @@ impl Transfer<'_> {
         }
         if let Some(header) = self.address.authorization() {
             request = request.header(AUTHORIZATION, header.clone());
+        }
+        if let Some(header) = self.address.accept() {
+            request = request.header(ACCEPT, header.clone());
         }
         let response = self.heard(request.send()).await?;
         let status = response.status();

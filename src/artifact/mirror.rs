@@ -133,17 +133,18 @@ pub struct Address {
     url: String,
     mirror: bool,
     authorization: Option<HeaderValue>,
+    accept: Option<HeaderValue>,
 }
 
 impl Address {
     /// The upstream's own.
     pub fn upstream(url: impl Into<String>) -> Self {
-        Self { url: url.into(), mirror: false, authorization: None }
+        Self { url: url.into(), mirror: false, authorization: None, accept: None }
     }
 
     /// A mirror's. What it lacks or does wrong is expected of it.
     pub fn of_mirror(url: impl Into<String>) -> Self {
-        Self { url: url.into(), mirror: true, authorization: None }
+        Self { url: url.into(), mirror: true, authorization: None, accept: None }
     }
 
     /// The same with an `Authorization` header, which is not sent on to other hosts.
@@ -151,6 +152,13 @@ impl Address {
     pub fn with_authorization(mut self, mut header: HeaderValue) -> Self {
         header.set_sensitive(true);
         self.authorization = Some(header);
+        self
+    }
+
+    /// The same with an `Accept` header: a registry keeps back what is not named in it.
+    #[must_use]
+    pub fn with_accept(mut self, types: &'static str) -> Self {
+        self.accept = Some(HeaderValue::from_static(types));
         self
     }
 
@@ -166,6 +174,10 @@ impl Address {
 
     pub(super) fn authorization(&self) -> Option<&HeaderValue> {
         self.authorization.as_ref()
+    }
+
+    pub(super) fn accept(&self) -> Option<&HeaderValue> {
+        self.accept.as_ref()
     }
 
     /// Host and port, which share the places in a queue; the whole text of what is no URL.

@@ -9,10 +9,11 @@ use futures::stream::FuturesUnordered;
 
 use super::FetchError;
 use super::apt::Archive;
-use super::fetch::{Blob, Line, Order, told_of_next};
+use super::fetch::{Blob, Line, Order, UNSIZED_CAP, told_of_next};
 use super::files::{self, EntryLock};
 use super::http::Manner;
 use super::mirror::{Address, Mirrors};
+use super::oci::Logins;
 use crate::event::{Event, Events, Step};
 use crate::lab::name::LabName;
 use crate::lab::pin::{Digest, Pin, Source};
@@ -131,6 +132,7 @@ pub struct Store {
     archive: Archive,
     manner: Manner,
     mirrors: Mirrors,
+    logins: Logins,
     line: Arc<Line>,
 }
 
@@ -138,7 +140,14 @@ impl Store {
     /// The cache for `lab`, which errors name; Debian packages come out of `archive`.
     pub fn new(cache: Cache, lab: LabName, reach: Reach, archive: Archive) -> Self {
         let (manner, mirrors, line) = (Manner::default(), Mirrors::default(), Arc::default());
-        Self { cache, lab, reach, archive, manner, mirrors, line }
+        Self { cache, lab, reach, archive, manner, mirrors, logins: Logins::from_env(), line }
+    }
+
+    /// The same with logins to registries from elsewhere than the user's own files.
+    #[must_use]
+    pub fn with_logins(mut self, logins: Logins) -> Self {
+        self.logins = logins;
+        self
     }
 
     /// The same with mirrors, which are asked before any upstream.
@@ -194,7 +203,11 @@ impl Store {
     }
 
     async fn look(&self, pin: &Pin) -> Result<Option<Verified>, FetchError> {
-        Ok(self.there(&pin.digest).await?.map(|blob| verified(pin, blob)))
+        let found = match &pin.source {
+            Source::Oci { .. } => self.pulled(pin).await?,
+            Source::Url { .. } | Source::Apt { .. } => self.there(&pin.digest).await?,
+        };
+        Ok(found.map(|blob| verified(pin, blob)))
     }
 
     /// Fetch under the entries' locks, which are taken in one order so that no two runs wait for each other. All is
@@ -205,6 +218,9 @@ impl Store {
         let mut locks: Vec<EntryLock> = Vec::new();
         let mut ready = Vec::new();
         let mut missing = Vec::new();
+        // An image takes the locks of its files, one after the other, since other images have some of the same.
+        let (images, pins): (Vec<&Pin>, Vec<&Pin>) =
+            pins.into_iter().partition(|pin| matches!(pin.source, Source::Oci { .. }));
         for pin in pins {
             locks.push(files::lock(&self.cache.lock_file(&pin.digest.hex()), &label(pin), events).await?);
             match self.look(pin).await? {
@@ -217,7 +233,8 @@ impl Store {
         missing.sort_by_key(|pin| std::cmp::Reverse(pin.bytes.unwrap_or(u64::MAX)));
         let (packages, others): (Vec<&Pin>, _) =
             missing.into_iter().partition(|pin| matches!(pin.source, Source::Apt { .. }));
-        let downloads: FuturesUnordered<_> = others.into_iter().map(|pin| self.download(pin, events)).collect();
+        let downloads: FuturesUnordered<_> =
+            others.into_iter().chain(images).map(|pin| self.download(pin, events)).collect();
         let (packages, downloads) = tokio::join!(self.packages(packages, events), downloads.collect::<Vec<_>>());
         let mut failures = Vec::new();
         for ended in packages.into_iter().chain(downloads) {
@@ -233,7 +250,7 @@ impl Store {
     /// Debian packages: from stores by digest where there are any, the others by one run of apt.
     async fn packages(&self, pins: Vec<&Pin>, events: &Events) -> Vec<Result<Verified, FetchError>> {
         // Without upstream addresses only mirrors are asked.
-        let ask = |pin| async move { (pin, self.fetch(&order(pin, Vec::new()), events).await) };
+        let ask = |pin| async move { (pin, self.fetch(&self.order(pin, &[]), events).await) };
         let asked: FuturesUnordered<_> = pins.into_iter().map(ask).collect();
         let (mut ready, mut left) = (Vec::new(), Vec::new());
         for (pin, ended) in asked.collect::<Vec<_>>().await {
@@ -262,7 +279,7 @@ impl Store {
         let wanted: Vec<(&Pin, PathBuf)> = pins.iter().copied().zip(parts).collect();
         self.archive.download(&self.cache, &self.lab, &wanted, events).await?;
         let adopted = wanted.iter().map(async |(pin, part)| {
-            let blob = self.adopt_unread(&order(pin, Vec::new()), part, "Debian's archive", events).await?;
+            let blob = self.adopt_unread(&self.order(pin, &[]), part, "Debian's archive", events).await?;
             Ok(verified(pin, blob))
         });
         try_join_all(adopted).await
@@ -272,14 +289,23 @@ impl Store {
         let urls = match &pin.source {
             Source::Url { urls, .. } => urls,
             Source::Apt { .. } => return Err(FetchError::NoWay { name: label(pin), what: "a Debian archive" }),
-            Source::Oci { .. } => return Err(FetchError::NoWay { name: label(pin), what: "a container registry" }),
+            Source::Oci { .. } => return Ok(verified(pin, self.pull(pin, events).await?)),
         };
-        let upstream = urls.iter().map(Address::upstream).collect();
         // Told before its turn has come, so that who listens knows how much there is in all.
         let (subject, doing) = (label(pin), "downloading".into());
         let done = pin.bytes.map(|bytes| (0, bytes));
         events.tell(Event::Progress { step: Step::Fetch, subject, doing, done });
-        Ok(verified(pin, self.fetch(&order(pin, upstream), events).await?))
+        let upstream: Vec<Address> = urls.iter().map(Address::upstream).collect();
+        Ok(verified(pin, self.fetch(&self.order(pin, &upstream), events).await?))
+    }
+
+    fn order(&self, pin: &Pin, upstream: &[Address]) -> Order {
+        let addresses = self.mirrors.addresses(&pin.digest, upstream);
+        Order { label: label(pin), digest: pin.digest, bytes: pin.bytes, most: UNSIZED_CAP, addresses }
+    }
+
+    pub(super) fn logins(&self) -> &Logins {
+        &self.logins
     }
 
     pub(super) fn mirrors(&self) -> &Mirrors {
@@ -293,10 +319,6 @@ impl Store {
     pub(super) fn line(&self) -> &Line {
         &self.line
     }
-}
-
-fn order(pin: &Pin, upstream: Vec<Address>) -> Order {
-    Order { label: label(pin), digest: pin.digest, bytes: pin.bytes, upstream }
 }
 
 fn verified(pin: &Pin, blob: Blob) -> Verified {

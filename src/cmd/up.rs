@@ -19,6 +19,7 @@ use crate::ssh::Remote;
 use super::bring::{self, Site};
 use super::cx::{Cx, counted, not_locked};
 use super::draft::{Draft, complete, installable};
+use super::fetch::plan_offline;
 use super::kept::{self, keep, read_plan};
 use super::{down, needs, verify};
 
@@ -126,7 +127,8 @@ pub async fn planned<'a>(cx: &Cx<'a>, want: &Want) -> Result<(Planned<'a>, Strin
     let mut lacks = choice.provider.lacks(&plan).await;
     // What has machines had its bytes; should they be gone, fetching tells.
     if known.is_none_or(|state| state.machines.is_empty()) {
-        lacks.extend(needs::lacks(cx, &draft, &plan).await?);
+        plan_offline(cx, &draft, &plan).await?;
+        lacks.extend(needs::lacks(cx, &draft).await?);
     }
     let (bearable, missing): (Vec<_>, Vec<_>) = lacks.into_iter().partition(|lack| lack.bearable);
     for lack in bearable {

@@ -142,7 +142,8 @@ async fn a_blob_is_had_with_a_header_that_no_other_host_sees() {
         label: "layer".into(),
         digest: files::sha256_of(&bytes),
         bytes: None,
-        upstream: vec![Address::upstream(url).with_authorization(header)],
+        most: UNSIZED_CAP,
+        addresses: vec![Address::upstream(url).with_authorization(header)],
     };
     let blob = at.store(Reach::Online).blob(&order, &at.events).await.expect("fetched");
     assert_eq!((blob.bytes, std::fs::read(&blob.path).expect("there")), (bytes.len() as u64, bytes));
