@@ -11,6 +11,9 @@ use crate::lab::name::NodeName;
 use crate::lab::plan::{NetworkPlan, NodePlan};
 use crate::machine::{ProviderError, Seed};
 
+/// Where a node finds the artifacts: the installer looks there.
+const PAYLOAD: &str = "/opt/calicolab-payload.tar";
+
 /// What all nodes of a lab are allowed.
 ///
 /// Unprivileged: root in a node is nobody on the host.
@@ -28,7 +31,7 @@ fn profile(names: &Names, pool: &str) -> Value {
 fn instance(names: &Names, node: &NodeName, sizes: &NodePlan, network: &NetworkPlan, uplink: Uplink, seed: &Seed) -> Value {
     let card = |device: &str, network: &str, mac: &str| json!({"type": "nic", "network": network, "name": device, "hwaddr": mac});
     let (nat, lab) = (&network.nat_device, &network.lab_device);
-    json!({
+    let mut asked = json!({
         "profiles": [names.profile()],
         "config": {
             LABEL: names.label(),
@@ -44,7 +47,14 @@ fn instance(names: &Names, node: &NodeName, sizes: &NodePlan, network: &NetworkP
             nat: card(nat, &names.nat(), &sizes.nat_mac),
             lab: card(lab, &names.lab(), &sizes.lab_mac),
         },
-    })
+    });
+    if let Some(payload) = &seed.payload {
+        // It is needed once: a cache that was cleared since must not keep a node from starting.
+        asked["devices"]["payload"] = json!({
+            "type": "disk", "source": payload, "path": PAYLOAD, "readonly": "true", "required": "false",
+        });
+    }
+    asked
 }
 
 /// Make the profile unless it is there.
@@ -112,7 +122,7 @@ mod tests {
             meta_data: "instance-id: one\n".into(),
             user_data: "#cloud-config\n".into(),
             host_key: "ssh-ed25519 AAAA".into(),
-            payload: None,
+            payload: Some("/cache/payload.tar".into()),
         };
         let (node, sizes) = plan.nodes.iter().nth(1).expect("a second node");
         let asked = instance(&names, node, sizes, &plan.network, uplink, &seed);

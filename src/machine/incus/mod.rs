@@ -95,7 +95,7 @@ impl Provider for Incus {
                     host_key: seed.host_key.clone(),
                 },
                 console: None,
-                payload_attached: false,
+                payload_attached: seed.payload.is_some(),
             };
             let known = there.get(name.as_str());
             if known.is_some_and(|known| known.node(&names).as_ref() != Some(node)) {
