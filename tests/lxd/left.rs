@@ -22,6 +22,8 @@ pub fn left(lab: &Lab) -> Vec<String> {
             left.push(format!("lease {}", lease.display()));
         }
     }
-    left.extend(list(lab.temp()).chain(list(&lab.home().join("clusters"))).map(|path| format!("file {}", path.display())));
+    left.extend(
+        list(lab.temp()).chain(list(&lab.home().join("clusters"))).map(|path| format!("file {}", path.display())),
+    );
     left
 }

@@ -7,7 +7,8 @@ use crate::daemon::{names, ok};
 use crate::lab::{Lab, Test};
 
 /// The tests.
-pub const ALL: &[Test] = &[("contract_of_providers", contract_of_providers), ("nodes_and_their_limits", nodes_and_their_limits)];
+pub const ALL: &[Test] =
+    &[("contract_of_providers", contract_of_providers), ("nodes_and_their_limits", nodes_and_their_limits)];
 
 /// The name that the daemon's things of this home's cluster `primer` begin with.
 pub fn base(lab: &Lab) -> String {

@@ -17,7 +17,7 @@ use crate::machine::ProviderError;
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// A way to the daemon on this host.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Client {
     /// Whose it is.
     pub dialect: &'static Dialect,

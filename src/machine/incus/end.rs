@@ -62,7 +62,9 @@ pub async fn destroy(place: &Place) -> Result<(), ProviderError> {
     let mut errors = Vec::new();
     for folder in [place.folder.join("vm"), place.sockets.clone()] {
         match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => errors.push(Err(failed("removing", &folder)(error))),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                errors.push(Err(failed("removing", &folder)(error)));
+            }
             _ => {}
         }
     }

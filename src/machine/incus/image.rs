@@ -92,9 +92,39 @@ fn metadata() -> io::Result<Vec<u8>> {
 
 /// `metadata.yaml`. A date of creation is demanded and means nothing here.
 fn about() -> String {
-    let mut text = "architecture: x86_64\ncreation_date: 1\nproperties: {os: debian, release: bookworm}\ntemplates:\n".to_owned();
-    for (name, path, _) in WRITTEN {
-        text.push_str(&format!("  {path}: {{when: [create, copy], template: {name}.tpl}}\n"));
+    let head =
+        ["architecture: x86_64", "creation_date: 1", "properties: {os: debian, release: bookworm}", "templates:"];
+    let written = WRITTEN.map(|(name, path, _)| format!("  {path}: {{when: [create, copy], template: {name}.tpl}}"));
+    let lines: Vec<&str> = head.into_iter().chain(written.iter().map(String::as_str)).collect();
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_metadata_names_what_is_written_where() {
+        let bytes = metadata().expect("a tar");
+        assert_eq!(bytes, metadata().expect("the same"));
+        let mut told = Vec::new();
+        for entry in tar::Archive::new(bytes.as_slice()).entries().expect("a tar") {
+            let mut entry = entry.expect("an entry");
+            let path = entry.path().expect("a path").display().to_string();
+            let mut text = String::new();
+            io::Read::read_to_string(&mut entry, &mut text).expect("text");
+            told.push(format!("--- {path}\n{text}"));
+        }
+        insta::assert_snapshot!(told.join("\n"));
     }
-    text
+
+    #[test]
+    fn the_fingerprint_is_over_metadata_and_tree() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let tree = folder.path().join("tree.tar");
+        std::fs::write(&tree, "bc").expect("written");
+        // printf abc | sha256sum
+        let wanted = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(fingerprint(b"a", &tree).expect("read"), wanted);
+    }
 }

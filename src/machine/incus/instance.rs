@@ -28,7 +28,14 @@ fn profile(names: &Names, pool: &str) -> Value {
 }
 
 /// One node before its first start.
-fn instance(names: &Names, node: &NodeName, sizes: &NodePlan, network: &NetworkPlan, uplink: Uplink, seed: &Seed) -> Value {
+fn instance(
+    names: &Names,
+    node: &NodeName,
+    sizes: &NodePlan,
+    network: &NetworkPlan,
+    uplink: Uplink,
+    seed: &Seed,
+) -> Value {
     let card = |device: &str, network: &str, mac: &str| json!({"type": "nic", "network": network, "name": device, "hwaddr": mac});
     let (nat, lab) = (&network.nat_device, &network.lab_device);
     let mut asked = json!({
@@ -86,7 +93,13 @@ pub struct Making<'a> {
 
 impl Making<'_> {
     /// Make a node that does not run yet. Its settings hold a private key, so they go by standard input.
-    pub async fn make(&self, client: &Client, node: &NodeName, sizes: &NodePlan, seed: &Seed) -> Result<(), ProviderError> {
+    pub async fn make(
+        &self,
+        client: &Client,
+        node: &NodeName,
+        sizes: &NodePlan,
+        seed: &Seed,
+    ) -> Result<(), ProviderError> {
         let body = instance(self.names, node, sizes, self.network, self.uplink, seed);
         let (image, name) = (format!("local:{}", self.fingerprint), format!("local:{}", self.names.instance(node)));
         let words = [client.dialect.create, &image, &name, "--quiet"];
@@ -101,7 +114,9 @@ pub async fn start(client: &Client, name: &str, node: &NodeName) -> Result<(), P
 
 /// End it without asking.
 pub async fn end(client: &Client, name: &str, node: &NodeName) -> Result<(), ProviderError> {
-    client.verb(&["stop", &format!("local:{name}"), "--force", "--quiet"], String::new(), format!("ending {node}")).await
+    client
+        .verb(&["stop", &format!("local:{name}"), "--force", "--quiet"], String::new(), format!("ending {node}"))
+        .await
 }
 
 /// What its console said since its last start, as far as the daemon kept it; empty where it kept nothing.

@@ -23,9 +23,7 @@ use self::answer::{Instance, Server};
 use self::client::Client;
 use self::instance::Making;
 use self::names::Names;
-use super::{
-    Estimate, Found, ImageForm, Kind, Lack, Machine, Order, Place, Power, Provider, ProviderError, Target,
-};
+use super::{Estimate, Found, ImageForm, Kind, Lack, Machine, Order, Place, Power, Provider, ProviderError, Target};
 use crate::lab::name::{NodeName, PerNode};
 use crate::lab::plan::Plan;
 

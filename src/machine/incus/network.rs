@@ -21,7 +21,7 @@ pub struct Uplink {
 
 impl Uplink {
     /// The address of the node with this place in the plan.
-    pub fn address(&self, index: usize) -> Ipv4Addr {
+    pub fn address(self, index: usize) -> Ipv4Addr {
         let index = u32::try_from(index).expect("a plan has few nodes");
         Ipv4Addr::from(u32::from(self.gateway) + 10 + index)
     }

@@ -78,7 +78,10 @@ mod tests {
     #[test]
     fn the_environment_says_where_a_socket_is() {
         let none = |_: &str| None;
-        assert_eq!(LXD.socket_places(none), ["/var/lib/lxd/unix.socket", "/var/snap/lxd/common/lxd/unix.socket"].map(PathBuf::from));
+        assert_eq!(
+            LXD.socket_places(none),
+            ["/var/lib/lxd/unix.socket", "/var/snap/lxd/common/lxd/unix.socket"].map(PathBuf::from)
+        );
         let folder = |name: &str| (name == "LXD_DIR").then(|| "/tmp/own".to_owned());
         assert_eq!(LXD.socket_places(folder), [PathBuf::from("/tmp/own/unix.socket")]);
         let socket = |name: &str| (name == "INCUS_SOCKET").then(|| "/tmp/own.socket".to_owned());
