@@ -88,7 +88,11 @@ fn no_permission() {
     let mut as_nobody = std::process::Command::new("setpriv");
     as_nobody.args(["--reuid=65534", "--regid=65534", "--clear-groups", env!("CARGO_BIN_EXE_calicolab")]);
     as_nobody.args(["doctor", "-o", "json"]);
-    as_nobody.env("CALICOLAB_HOME", user.join("state")).env("XDG_CACHE_HOME", user.join("cache"));
+    as_nobody
+        .env_remove("XDG_CONFIG_HOME")
+        .env("HOME", &user)
+        .env("CALICOLAB_HOME", user.join("state"))
+        .env("XDG_CACHE_HOME", user.join("cache"));
     let out = as_nobody.output().expect("setpriv");
     let report = String::from_utf8_lossy(&out.stdout).into_owned();
     assert!(report.contains("incus.denied") && report.contains("usermod -aG lxd"), "{report}{out:?}");

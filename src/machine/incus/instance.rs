@@ -121,7 +121,9 @@ pub async fn end(client: &Client, name: &str, node: &NodeName) -> Result<(), Pro
 
 /// What its console said since its last start, as far as the daemon kept it; empty where it kept nothing.
 pub async fn console(client: &Client, name: &str) -> String {
-    client.text(&["console", &format!("local:{name}"), "--show-log"]).await.unwrap_or_default()
+    let said = client.text(&["console", &format!("local:{name}"), "--show-log"]).await.unwrap_or_default();
+    // The client sets a title above it.
+    said.split_once("Console log:").map_or(said.as_str(), |(_, log)| log).trim().to_owned()
 }
 
 #[cfg(test)]
