@@ -110,7 +110,7 @@ pub enum Verb {
         name: Option<String>,
         #[command(flatten)]
         wish: Wish,
-        /// Where the machines run: auto, qemu
+        /// Where the machines run: auto, qemu, incus (Incus or LXD)
         #[arg(long, default_value = "auto", env = "CALICOLAB_UP_PROVIDER")]
         provider: String,
         /// Show the plan and end

@@ -5,6 +5,8 @@
 //! a port to a node. Otherwise it is the tests. The price is a harness other than the usual one, which owns `main`.
 
 mod bad_luck;
+#[path = "../support/contract.rs"]
+mod contract;
 mod crash;
 mod damage;
 mod lab;
