@@ -1,5 +1,7 @@
 //! The command line: clap types; nothing that decides.
 
+pub mod broken;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -165,6 +167,8 @@ pub enum Verb {
         #[command(flatten)]
         form: Form,
     },
+    #[command(flatten)]
+    Broken(broken::Broken),
     /// List the clusters
     Ls {
         #[command(flatten)]

@@ -5,6 +5,8 @@ pub mod cx;
 pub mod doctor;
 pub mod down;
 pub mod draft;
+pub mod explain;
+pub mod fault;
 pub mod kept;
 pub mod labs;
 pub mod lock;

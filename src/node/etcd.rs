@@ -10,6 +10,10 @@ use crate::command::Argv;
 /// The folder of a node's certificates: `ca.crt`, `node.crt`, `node.key`.
 pub const PKI: &str = "/etc/calicolab/pki";
 
+/// etcdctl on the master, as a user there would call it.
+pub const CTL: &str = "env ETCDCTL_API=3 etcdctl --endpoints https://127.0.0.1:2379 --cacert /etc/calicolab/pki/ca.crt \
+                       --cert /etc/calicolab/pki/node.crt --key /etc/calicolab/pki/node.key";
+
 /// Key of a node's own object, as Calico's etcd datastore has it.
 pub fn node_key(node: &str) -> String {
     format!("/calico/resources/v3/projectcalico.org/nodes/{node}")
@@ -65,6 +69,18 @@ pub fn ask_keys(endpoints: &[String], keys: &[String]) -> Argv {
         .args(["-sS", "-m", "15", "--cacert", &file("ca.crt"), "--cert", &file("node.crt"), "--key", &file("node.key")])
         .args(["-w", "\ncurl: (%{exitcode}) %{errormsg}\n", "-d", &body.to_string()])
         .args(endpoints.iter().map(|endpoint| format!("https://{endpoint}/v3/kv/txn")))
+}
+
+/// Ask whether `endpoint` speaks HTTP without TLS; prints the status of the answer, `000` for none.
+pub fn ask_plainly(endpoint: &str) -> Argv {
+    Argv::new("curl")
+        .args(["-sS", "-m", "4", "-o", "/dev/null", "-w", "%{http_code}\n"])
+        .arg(format!("http://{endpoint}/version"))
+}
+
+/// Whether the answer to [`ask_plainly`] is one of etcd's without TLS; with TLS it refuses with status 400, or at once.
+pub fn is_plain(text: &str) -> bool {
+    text.trim() == "200"
 }
 
 /// The answers to [`ask_keys`], one for each endpoint that was tried.
