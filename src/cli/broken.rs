@@ -1,5 +1,7 @@
 //! The words about what is broken: explain, fault, bundle, report.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 
 use super::{Form, Which};
@@ -20,6 +22,9 @@ pub enum Broken {
         /// Explain the last proof instead of taking one
         #[arg(long)]
         last: bool,
+        /// Explain somebody's bundle instead of a cluster; asks nobody
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "last", "checks"])]
+        bundle: Option<PathBuf>,
         /// How long checks may take to pass before they are explained, in seconds
         #[arg(long, value_name = "SECONDS", default_value_t = 3, env = "CALICOLAB_EXPLAIN_TIMEOUT")]
         timeout: u64,
@@ -30,6 +35,22 @@ pub enum Broken {
     Fault {
         #[command(subcommand)]
         verb: FaultVerb,
+    },
+    /// Pack what a bug report needs into one file, without secrets
+    Bundle {
+        #[command(flatten)]
+        which: Which,
+        /// The file; NAME-TIME.tar in this folder if left out
+        #[arg(short, long, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Write the last proof and its explanation as one page of HTML
+    Report {
+        #[command(flatten)]
+        which: Which,
+        /// The page; NAME.html in this folder if left out
+        #[arg(short, long, value_name = "FILE")]
+        file: Option<PathBuf>,
     },
 }
 

@@ -15,8 +15,10 @@ use crate::fault::{Active, Fault, Honest, catalogue, node};
 use crate::guest::Kind;
 use crate::lab::name::{ClusterName, NodeName, PerNode};
 use crate::lab::problem::nearest;
-use crate::proof::Proof;
+use crate::proof::check::Layer;
+use crate::proof::{Proof, Verdict};
 use crate::ssh::{Remote, SshError};
+use crate::wait::{self, Asked, Patience};
 
 /// What is asked of `fault add`.
 pub struct Want {
@@ -132,7 +134,26 @@ async fn on(remotes: &PerNode<Result<Remote, SshError>>, node: &NodeName, argv: 
 pub async fn clear(cx: &Cx<'_>, cluster: &ClusterName, words: &[String]) -> Result<Proof, Failure> {
     let wanted: Vec<&Fault> = words.iter().map(|word| named(word)).collect::<Result<_, _>>()?;
     undo(cx, cluster, &wanted).await?;
-    verify::verify(cx, cluster, &verify::Want { checks: Vec::new(), patience: None }).await
+    let want = verify::Want { checks: Vec::new(), patience: None };
+    // A session that was refused for its AS keeps that as its last error until it calls again, and a proof does not
+    // wait for what cannot heal by itself.
+    let again = wait::until(HEALING, async || match verify::verify(cx, cluster, &want).await {
+        Ok(proof) if refused(&proof) => Asked::NotYet("a session remembers its error".into()),
+        proved => Asked::Yes(proved),
+    });
+    match again.await {
+        Ok(proved) => proved,
+        Err(_) => verify::verify(cx, cluster, &want).await,
+    }
+}
+
+/// How long sessions may take to call again after an error: on Calico's own timers up to half a minute.
+const HEALING: Patience = Patience { limit: Duration::from_secs(60), pause: Duration::from_millis(500) };
+
+/// Whether the only thing that would never hold is a session.
+fn refused(proof: &Proof) -> bool {
+    let mut never = proof.findings.iter().filter(|one| matches!(one.verdict, Verdict::Never { .. })).peekable();
+    never.peek().is_some() && never.all(|one| one.check.layer() == Layer::Session)
 }
 
 async fn undo(cx: &Cx<'_>, cluster: &ClusterName, wanted: &[&Fault]) -> Result<(), Failure> {

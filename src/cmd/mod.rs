@@ -1,6 +1,7 @@
 //! The stories, each readable from top to bottom.
 
 pub mod bring;
+pub mod bundle;
 pub mod cx;
 pub mod doctor;
 pub mod down;
@@ -12,6 +13,7 @@ pub mod labs;
 pub mod lock;
 pub mod logs;
 pub mod ls;
+pub mod page;
 pub mod plan;
 pub mod power;
 pub mod shell;

@@ -155,12 +155,12 @@ pub fn explain(evidence: &Evidence, plan: &Plan) -> Diagnosis {
     let failing: Vec<&Finding> = evidence.proof.findings.iter().filter(|one| !one.verdict.passed()).collect();
     let (mut causes, mut warnings) = (Vec::new(), Vec::new());
     for rule in RULES {
-        for (nodes, found) in rule.everywhere(&facts) {
+        for (place, found) in rule.everywhere(&facts) {
             let Ok(found) = found else { continue };
-            let nodes: Vec<NodeName> = nodes.iter().chain(found.sides.iter().map(|side| &side.node)).cloned().collect();
+            let nodes: Vec<NodeName> = place.iter().chain(found.sides.iter().map(|side| &side.node)).cloned().collect();
             let covered: Vec<&Finding> =
                 failing.iter().copied().filter(|one| covers(rule, &nodes, &one.check.nodes(), one)).collect();
-            let ruled_out = covered.first().map_or_else(Vec::new, |first| rivals(rule, &nodes, first, &facts));
+            let ruled_out = covered.first().map_or_else(Vec::new, |first| rivals(rule, &place, first, &facts));
             let cause = Cause {
                 id: rule.id.into(),
                 link: rule.link,
@@ -203,9 +203,9 @@ fn covers(rule: &Rule, nodes: &[NodeName], about: &[&NodeName], finding: &Findin
 }
 
 /// The other rules that could account for the same check, and by what each is ruled out at the same place.
-fn rivals(rule: &Rule, nodes: &[NodeName], first: &Finding, facts: &Facts<'_>) -> Vec<RuledOut> {
+fn rivals(rule: &Rule, place: &[NodeName], first: &Finding, facts: &Facts<'_>) -> Vec<RuledOut> {
     let layer = first.check.layer();
-    let about: Vec<NodeName> = first.check.nodes().into_iter().cloned().chain(nodes.iter().cloned()).collect();
+    let about: Vec<NodeName> = first.check.nodes().into_iter().chain(place).cloned().collect();
     let could = |other: &&Rule| other.id != rule.id && other.from <= layer && (!other.only || other.from == layer);
     RULES
         .iter()
@@ -255,7 +255,7 @@ fn undecided(failing: &[&Finding], facts: &Facts<'_>) -> Vec<Open> {
 fn joined(texts: Vec<String>) -> String {
     let mut seen: Vec<String> = Vec::new();
     for text in texts {
-        if !seen.contains(&text) {
+        if !text.is_empty() && !seen.contains(&text) {
             seen.push(text);
         }
     }

@@ -69,7 +69,7 @@ pub const RULES: &[Rule] = &{
         rule("delay", L::Neighbour, Layer::Link, Node, "packets are late", filter::delay),
         rule("dropped", L::Neighbour, Layer::Link, Node, "a rule drops packets of the lab network", filter::dropped),
         rule("no-neighbour", L::Neighbour, Layer::Link, Way, "the peer does not answer ARP", address::no_neighbour),
-        rule("peer-route", L::PeerRoute, Layer::Session, Way, "the way to the peer is not the lab device", kernel::peer_route),
+        rule("peer-route", L::PeerRoute, Layer::Link, Way, "the way to the peer is not the lab device", kernel::peer_route),
         rule("port-rejected", L::Port, Layer::Session, Node, "a rule rejects port 179", filter::port_rejected),
         rule("port-dropped", L::Port, Layer::Session, Node, "a rule drops port 179 both ways", filter::port_dropped),
         rule("port-one-way", L::Port, Layer::Session, Node, "a rule drops port 179 one way", filter::port_one_way),

@@ -1,20 +1,26 @@
 //! The verbs about what is broken, from their words to what is shown.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::{show_proof, shown};
+use crate::cli::Form;
 use crate::cli::broken::{Broken, FaultVerb};
 use crate::cmd::cx::Cx;
-use crate::cmd::{explain, fault, verify};
+use crate::cmd::{bundle, explain, fault, page, verify};
+use crate::durable;
 use crate::failure::{Exit, Failure};
-use crate::report::data;
+use crate::lab::name::ClusterName;
+use crate::report::{data, html};
 
 /// What others are told that find the cluster locked.
 pub(super) fn word(verb: &Broken) -> &'static str {
     match verb {
         Broken::Explain { .. } => "explain",
+        Broken::Bundle { .. } => "bundle",
+        Broken::Report { .. } => "report",
         Broken::Fault { verb: FaultVerb::Add { .. } } => "fault add",
         Broken::Fault { verb: FaultVerb::Clear { .. } } => "fault clear",
         Broken::Fault { verb: FaultVerb::List { .. } } => "fault list",
@@ -23,16 +29,55 @@ pub(super) fn word(verb: &Broken) -> &'static str {
 
 pub(super) async fn story(cx: &Cx<'_>, verb: &Broken, quiet: bool) -> Result<Exit, Failure> {
     match verb {
-        Broken::Explain { checks, which, last, timeout, form } => {
+        Broken::Explain { bundle: Some(file), form, .. } => {
+            let explained = bundle::explain_file(file)?;
+            Ok(explained_as(&explained, form, quiet))
+        }
+        Broken::Explain { checks, which, last, bundle: None, timeout, form } => {
             let patience = Duration::from_secs(*timeout);
             let want = explain::Want { checks: checks.clone(), last: *last, patience };
             let explained = explain::explain(cx, &cx.which(which.name.as_deref())?, &want).await?;
-            let diagnosis = &explained.diagnosis;
-            shown(form.output, quiet, || explain::show::text(diagnosis), || json!(diagnosis));
-            Ok(explain::exit(diagnosis))
+            Ok(explained_as(&explained, form, quiet))
         }
         Broken::Fault { verb } => faults(cx, verb, quiet).await,
+        Broken::Bundle { which, file } => {
+            let cluster = cx.which(which.name.as_deref())?;
+            let written = bundle::bundle(cx, &cluster, file.as_deref()).await?;
+            if !quiet {
+                data(&written.display().to_string());
+            }
+            Ok(Exit::Done)
+        }
+        Broken::Report { which, file } => {
+            let cluster = cx.which(which.name.as_deref())?;
+            let path = file.clone().unwrap_or_else(|| PathBuf::from(format!("{cluster}.html")));
+            report(cx, &cluster, &path)?;
+            if !quiet {
+                data(&path.display().to_string());
+            }
+            Ok(Exit::Done)
+        }
     }
+}
+
+fn report(cx: &Cx<'_>, cluster: &ClusterName, path: &Path) -> Result<(), Failure> {
+    let known = page::known(cx, cluster)?;
+    let view = html::View {
+        plan: &known.plan,
+        proof: known.proof.as_ref(),
+        diagnosis: known.diagnosis.as_ref(),
+        events: &known.events,
+        at: jiff::Timestamp::now(),
+    };
+    let failed = || Failure::new(Exit::Unexpected, "report.write", format!("write {}", path.display()));
+    let page = html::page(&view).map_err(|error| failed().because(&error))?;
+    durable::write(path, page.as_bytes(), 0o600).map_err(|error| failed().because(&error))
+}
+
+fn explained_as(explained: &explain::Explained, form: &Form, quiet: bool) -> Exit {
+    let diagnosis = &explained.diagnosis;
+    shown(form.output, quiet, || explain::show::text(diagnosis), || json!(diagnosis));
+    explain::exit(diagnosis)
 }
 
 async fn faults(cx: &Cx<'_>, verb: &FaultVerb, quiet: bool) -> Result<Exit, Failure> {

@@ -7,6 +7,7 @@
 mod bad_luck;
 mod crash;
 mod damage;
+mod faults;
 mod lab;
 mod left;
 mod nspawn;
@@ -33,9 +34,13 @@ fn main() -> ExitCode {
 
 fn tests() -> ExitCode {
     let mut trials = Vec::new();
-    for (theme, all) in
-        [("story", story::ALL), ("bad_luck", bad_luck::ALL), ("damage", damage::ALL), ("crash", crash::ALL)]
-    {
+    for (theme, all) in [
+        ("story", story::ALL),
+        ("bad_luck", bad_luck::ALL),
+        ("damage", damage::ALL),
+        ("faults", faults::ALL),
+        ("crash", crash::ALL),
+    ] {
         trials.extend(all.iter().map(|&(name, test)| {
             Trial::test(format!("{theme}::{name}"), move || {
                 test();

@@ -22,7 +22,7 @@ pub fn text(diagnosis: &Diagnosis) -> String {
         }
     }
     for other in &diagnosis.also {
-        let _ = writeln!(text, "also broken: {} [{}, {}]", other.says, other.id, other.link);
+        let _ = writeln!(text, "also seen, and it may follow from that: {} [{}, {}]", other.says, other.id, other.link);
         let _ = writeln!(text, "  repair: {}", other.remedy);
     }
     for warning in &diagnosis.warnings {

@@ -25,6 +25,9 @@ pub(in super::super) fn service_backend(facts: &Facts<'_>, node: &NodeName, _: &
     let (api, master) = (facts.plan.network.api, &facts.plan.master);
     let address = facts.plan.master_node().address;
     let listeners = facts.listeners(master)?;
+    if !facts.unit(master, "etcd")?.is_some_and(|unit| unit.works()) {
+        return Err(not(format!("the datastore behind {api} does not run, which is another cause")));
+    }
     for port in [443, 80] {
         let Some(targets) = rules.iter().find_map(|rule| rule.leads(api, port)) else {
             if rules.iter().all(|rule| rule.table != TABLE) {

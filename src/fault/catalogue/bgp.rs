@@ -86,9 +86,13 @@ anew"#,
         "another daemon has port 179 before BIRD",
         r#"systemctl stop bird
 systemd-run --quiet --collect --unit=other-speaker python3 -c 'import socket
-listener = socket.socket(); listener.bind(("0.0.0.0", 179)); listener.listen()
+listener = socket.socket(); listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+listener.bind(("0.0.0.0", 179)); listener.listen()
 while True: listener.accept()[0].close()'
-until ss -H -ltn 'sport = :179' | grep -q 179; do sleep 0.1; done
+for try in 1 2 3 4 5 6 7 8 9 10; do
+  if ss -H -ltn 'sport = :179' | grep -q 179; then break; fi
+  sleep 0.5
+done
 systemctl start bird"#,
         "systemctl stop other-speaker; systemctl restart bird",
     ),

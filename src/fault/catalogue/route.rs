@@ -26,7 +26,7 @@ const fn fault(
 pub(super) const ALL: &[Fault] = &[
     fault(
         "peer-route",
-        Layer::Session,
+        Layer::Link,
         "the peer is sent for by the NAT card",
         r#"ip route add "$PEER_ADDRESS/32" via 10.0.2.2 dev "$NAT"; anew"#,
         r#"ip route del "$PEER_ADDRESS/32" via 10.0.2.2 dev "$NAT"; anew"#,

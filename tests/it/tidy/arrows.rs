@@ -30,7 +30,7 @@ const HOUSE: &[(&str, &[&str])] = &[
     // What the user is told at the end, in the words of what failed.
     ("failure", &["lab", "cluster"]),
     ("record", &["event"]),
-    ("report", &["event", "lab"]),
+    ("report", &["event", "lab", "proof", "explain"]),
     ("cli", &["failure"]),
     // The stories use all that is below, and print nothing.
     (
