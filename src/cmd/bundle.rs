@@ -43,7 +43,11 @@ pub async fn bundle(cx: &Cx<'_>, cluster: &ClusterName, file: Option<&Path>) -> 
     if let Some(explained) = &explained {
         packed.readings(&explained.evidence);
         packed.add("explanation.txt", "the first broken link, for people", &explain::show::text(&explained.diagnosis));
-        packed.add_json(EXPLAINED, "the proof, every reading, and the explanation: `calicolab explain --bundle` reads it", explained);
+        packed.add_json(
+            EXPLAINED,
+            "the proof, every reading, and the explanation: `calicolab explain --bundle` reads it",
+            explained,
+        );
     }
     let standing = fault::active(&folder);
     if !standing.is_empty() {
@@ -172,7 +176,8 @@ impl Packed {
     fn tar(mut self, cluster: &ClusterName) -> std::io::Result<Vec<u8>> {
         let listed = self.files.iter().map(|(name, what, _)| format!("* `{name}`: {what}\n")).collect::<String>();
         let missing = self.missing.iter().map(|why| format!("* {why}\n")).collect::<String>();
-        let missing = if missing.is_empty() { "Nothing is missing.\n".into() } else { format!("Missing:\n\n{missing}") };
+        let missing =
+            if missing.is_empty() { "Nothing is missing.\n".into() } else { format!("Missing:\n\n{missing}") };
         let index = format!(
             "# Bundle of `{cluster}`\n\nWritten by calicolab {} at {:.0}. Keys, passwords and tokens are removed; addresses and names are not.\n\
              `calicolab explain --bundle FILE` explains it anywhere, without a network.\n\n{listed}\n{missing}",

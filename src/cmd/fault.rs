@@ -70,9 +70,8 @@ pub async fn add(cx: &Cx<'_>, cluster: &ClusterName, want: &Want) -> Result<Acti
     let fault = named(&want.fault)?;
     let locked = cx.home.lock(cluster).map_err(|error| not_locked(cluster, &error))?;
     let (plan, state, folder) = (plan_of(cx, cluster)?, locked.state(), locked.folder());
-    let refused = |id, why: String| {
-        Failure::new(Exit::Conflict, id, format!("make the fault `{}`", fault.id)).because_text(why)
-    };
+    let refused =
+        |id, why: String| Failure::new(Exit::Conflict, id, format!("make the fault `{}`", fault.id)).because_text(why);
     if fault.honest == Honest::OwnKernel && state.provider != Kind::Qemu {
         let why = format!("{} is not honest where nodes share the host's kernel and clock", fault.id);
         return Err(refused("fault.shared-kernel", why).hint("calicolab up --provider qemu"));
@@ -88,9 +87,9 @@ pub async fn add(cx: &Cx<'_>, cluster: &ClusterName, want: &Want) -> Result<Acti
     }
     let names: Vec<NodeName> = plan.nodes.names().cloned().collect();
     let node = want.node.as_deref().map(|word| node_named(&names, word)).transpose()?;
-    let about = fault.about(&plan, node.as_ref()).map_err(|error| {
-        Failure::new(Exit::Usage, "fault.misplaced", "choose the node").because(&error)
-    })?;
+    let about = fault
+        .about(&plan, node.as_ref())
+        .map_err(|error| Failure::new(Exit::Usage, "fault.misplaced", "choose the node").because(&error))?;
     let since = jiff::Timestamp::now();
     let until = since.saturating_add(want.life).unwrap_or(jiff::Timestamp::MAX);
     let one = Active { fault: fault.id.into(), node: about.clone(), on: fault.on(&plan, &about), since, until };
@@ -123,9 +122,8 @@ async fn on(remotes: &PerNode<Result<Remote, SshError>>, node: &NodeName, argv: 
     let output = remote.run(&argv.sudo(), LIMIT).await.map_err(|error| failed().because(&error))?;
     match output.ended {
         Ended::Exit(0) => Ok(()),
-        Ended::Exit(node::STANDS) => {
-            Err(Failure::new(Exit::Conflict, "fault.stands", format!("change {node}")).because_text("the fault stands there already"))
-        }
+        Ended::Exit(node::STANDS) => Err(Failure::new(Exit::Conflict, "fault.stands", format!("change {node}"))
+            .because_text("the fault stands there already")),
         ended => Err(failed().because_text(format!("it {ended}: {}", output.stderr.trim()))),
     }
 }
@@ -169,7 +167,9 @@ async fn undo(cx: &Cx<'_>, cluster: &ClusterName, wanted: &[&Fault]) -> Result<(
         }
         for node in &one.on {
             on(&remotes, node, node::clear(&one.fault)).await.map_err(|failure| {
-                failure.left(format!("`{}` on {node} until {}", one.fault, one.until)).hint(format!("calicolab fault clear --name {cluster}"))
+                failure
+                    .left(format!("`{}` on {node} until {}", one.fault, one.until))
+                    .hint(format!("calicolab fault clear --name {cluster}"))
             })?;
         }
         all.retain(|known| known != one);
@@ -181,13 +181,12 @@ async fn undo(cx: &Cx<'_>, cluster: &ClusterName, wanted: &[&Fault]) -> Result<(
 
 /// The catalogue for people, with what stands on the cluster.
 pub fn table(standing: &[Active]) -> String {
-    let rows = catalogue()
-        .map(|fault| {
-            let stands = standing.iter().find(|one| one.fault == fault.id);
-            let symptom = fault.symptom.map_or_else(|| "nothing".into(), |layer| layer.to_string());
-            let stands = stands.map_or_else(String::new, |one| format!("{} until {:.0}", one.node, one.until));
-            vec![fault.id.into(), symptom, fault.explained.into(), stands, fault.about.into()]
-        });
+    let rows = catalogue().map(|fault| {
+        let stands = standing.iter().find(|one| one.fault == fault.id);
+        let symptom = fault.symptom.map_or_else(|| "nothing".into(), |layer| layer.to_string());
+        let stands = stands.map_or_else(String::new, |one| format!("{} until {:.0}", one.node, one.until));
+        vec![fault.id.into(), symptom, fault.explained.into(), stands, fault.about.into()]
+    });
     super::table::columns(&["FAULT", "SEEN IN", "EXPLAINED AS", "STANDS ON", "WHAT IT IS"], rows)
 }
 

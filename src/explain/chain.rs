@@ -93,18 +93,21 @@ pub(super) fn unseen(layer: Layer, nodes: &[NodeName], plan: &Plan) -> (&'static
     let (here, there) = (nodes.first().unwrap_or(&plan.master), nodes.get(1).unwrap_or(&plan.master));
     let device = &plan.network.lab_device;
     let dump = |filter: &str| {
-        format!("calicolab ssh --name {cluster} {here} -- sudo timeout 10 tcpdump -ni {device} {filter} (and on {there})")
+        format!(
+            "calicolab ssh --name {cluster} {here} -- sudo timeout 10 tcpdump -ni {device} {filter} (and on {there})"
+        )
     };
     match layer {
         Layer::Machine => ("the machine is slow or hung", format!("calicolab logs --name {cluster} {here} --console")),
         Layer::Address => ("something changed the device", format!("calicolab logs --name {cluster} {here}")),
-        Layer::Link => ("what lies between the nodes loses packets; no rule or queue of either does", dump("icmp or arp")),
-        Layer::Datastore => {
-            ("what lies between the node and the datastore loses packets", dump("tcp port 2379"))
+        Layer::Link => {
+            ("what lies between the nodes loses packets; no rule or queue of either does", dump("icmp or arp"))
         }
-        Layer::Session => {
-            ("what lies between the nodes loses or answers packets of port 179; no rule of either does", dump("tcp port 179"))
-        }
+        Layer::Datastore => ("what lies between the node and the datastore loses packets", dump("tcp port 2379")),
+        Layer::Session => (
+            "what lies between the nodes loses or answers packets of port 179; no rule of either does",
+            dump("tcp port 179"),
+        ),
         Layer::Route => (
             "BIRD keeps or refuses the route",
             format!("calicolab ssh --name {cluster} {here} -- sudo birdc show route all"),

@@ -78,12 +78,7 @@ impl<'a> Facts<'a> {
         format!("`{argv}` on {node}")
     }
 
-    fn parsed<T, E>(
-        &self,
-        node: &NodeName,
-        what: What,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Result<T, Clear> {
+    fn parsed<T, E>(&self, node: &NodeName, what: What, parse: impl FnOnce(&str) -> Result<T, E>) -> Result<T, Clear> {
         parse(self.text(node, what)?).map_err(|_| Clear::Open(self.question(node, what)))
     }
 

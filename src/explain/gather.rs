@@ -108,7 +108,7 @@ impl What {
             Self::Datastore => etcd::ask_keys(&[format!("{master}:2379")], &keys(plan)),
             Self::DatastorePlain => etcd::ask_plainly(&format!("{master}:2379")),
             Self::Certificates => certificate::ask(),
-            Self::Files => files::ask(),
+            Self::Files => files::ask(&plan.network.lab_device),
             Self::Pods => Argv::new(container::HELPER).arg("list"),
             Self::Journal => unit::ask_journal(),
         }

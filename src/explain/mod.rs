@@ -247,6 +247,12 @@ fn undecided(failing: &[&Finding], facts: &Facts<'_>) -> Vec<Open> {
         }
         _ => chain::unseen(layer, &about, facts.plan),
     };
+    let decides = match about.as_slice() {
+        [a, b] if layer == Layer::Session => {
+            format!("{decides}; {a}: {}; {b}: {}", facts.half_text(a, b), facts.half_text(b, a))
+        }
+        _ => decides,
+    };
     open.push(Open { id: "unseen".into(), link: chain::of_layer(layer), title: title.into(), decides });
     open
 }

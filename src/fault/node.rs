@@ -83,8 +83,10 @@ fn variables(fault: &Fault, plan: &Plan, node: &NodeName, about: &NodeName) -> S
     // The peer is the last other node: not the master, where there is a choice.
     let peer = plan.nodes.iter().filter(|(other, _)| *other != about).last();
     let (peer, peer_part) = peer.map_or((about, part), |(name, part)| (name, part));
-    let halves: Vec<String> =
-        peer_part.block.subnets(peer_part.block.prefix_len() + 1).map_or_else(|_| Vec::new(), |nets| nets.map(|net| net.to_string()).collect());
+    let halves: Vec<String> = peer_part
+        .block
+        .subnets(peer_part.block.prefix_len() + 1)
+        .map_or_else(|_| Vec::new(), |nets| nets.map(|net| net.to_string()).collect());
     let network = &plan.network;
     let free = Ipv4Addr::from(u32::from(network.lab.network()) + 99);
     let mut text = String::new();

@@ -26,7 +26,11 @@ fn every_script_is_one() {
         for node in fault.on(&plan, &about) {
             let argv = node::make(fault, &plan, &node, &about, std::time::Duration::from_secs(60));
             let words = &argv.words()[3..];
-            for script in [argv.words()[2].clone(), [&words[2][..], "\n", &words[3]].concat(), [&words[2][..], "\n", &words[4]].concat()] {
+            for script in [
+                argv.words()[2].clone(),
+                [&words[2][..], "\n", &words[3]].concat(),
+                [&words[2][..], "\n", &words[4]].concat(),
+            ] {
                 let checked = std::process::Command::new("sh").args(["-nc", &script]).output().expect("sh runs");
                 assert!(checked.status.success(), "{}: {}", fault.id, String::from_utf8_lossy(&checked.stderr));
             }
@@ -63,8 +67,10 @@ fn the_undo_is_armed_before_the_fault_is_made_and_goes_when_it_fails() {
     let path = format!("{}:{}", tools.display(), std::env::var("PATH").expect("a path"));
     let run = |argv: &crate::command::Argv| {
         // The product's folder is root's own.
-        let words: Vec<String> =
-            argv.words()[1..].iter().map(|word| word.replace("/var/lib/calicolab/faults", &state.display().to_string())).collect();
+        let words: Vec<String> = argv.words()[1..]
+            .iter()
+            .map(|word| word.replace("/var/lib/calicolab/faults", &state.display().to_string()))
+            .collect();
         std::process::Command::new("sh").args(words).env("PATH", &path).status().expect("sh runs").code()
     };
     let log = folder.path().join("log").display().to_string();

@@ -12,8 +12,8 @@ pub const OWN_CNI: &str = "10-calicolab.conf";
 pub const RESOLVER: &str = "/var/lib/calicolab/busybox/etc/resolv.conf";
 /// The DNS server's configuration.
 pub const DNS: &str = "/etc/calicolab/dnsmasq.conf";
-/// The kernel's switch for packets that are not its own.
-const FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
+/// The kernel's switches for packets that are not its own: for all devices, and for those that come by one.
+const FORWARD: &str = "/proc/sys/net/ipv4/";
 
 /// What the files say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,18 +26,20 @@ pub struct Files {
     pub resolver: bool,
     /// Lines of the DNS server's configuration that answer for every name.
     pub answers_all: Option<String>,
-    /// Whether packets are forwarded.
-    pub forwards: Option<bool>,
+    /// The switches of forwarding that are off.
+    pub forwards_not: Vec<String>,
 }
 
-/// Names of the CNI folder, then the other files, each under its name.
-pub fn ask() -> Argv {
+/// Names of the CNI folder, then the other files, each under its name; forwarding in all and by `device`.
+pub fn ask(device: &str) -> Argv {
     const SCRIPT: &str = r#"cd "$1" && for file in *.conf *.conflist; do [ ! -e "$file" ] || echo "cni $file"; done
 shift
 for file; do
   [ ! -e "$file" ] || { echo "file $file"; sed 's/^/ /' "$file"; }
 done"#;
-    Argv::script(SCRIPT, [CNI, RESOLVER, DNS, FORWARD])
+    let [all, own] =
+        ["ip_forward".into(), format!("conf/{device}/forwarding")].map(|name: String| [FORWARD, &name].concat());
+    Argv::script(SCRIPT, [CNI, RESOLVER, DNS, &all, &own])
 }
 
 impl Files {
@@ -66,7 +68,10 @@ impl Files {
                 self.nameservers.extend(server);
             }
             DNS if line.starts_with("address=/#/") => self.answers_all = Some(line.into()),
-            FORWARD => self.forwards = Some(line == "1"),
+            _ if line == "0" => {
+                let name = path.strip_prefix(FORWARD).map(|name| format!("net.ipv4.{}", name.replace('/', ".")));
+                self.forwards_not.extend(name);
+            }
             _ => {}
         }
     }
@@ -86,7 +91,7 @@ mod tests {
         assert_eq!(files.cni, ["10-calicolab.conf", "20-dns.conf"]);
         assert_eq!((files.nameservers.as_slice(), files.resolver), (&[Ipv4Addr::new(10, 96, 0, 10)][..], true));
         assert_eq!(files.answers_all.as_deref(), Some("address=/#/10.96.0.1"));
-        assert_eq!(files.forwards, Some(false));
-        assert_eq!(Files::parse("").forwards, None);
+        assert_eq!(files.forwards_not, ["net.ipv4.ip_forward"]);
+        assert_eq!(Files::parse("file /proc/sys/net/ipv4/conf/lab0/forwarding\n 1\n").forwards_not.len(), 0);
     }
 }

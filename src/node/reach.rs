@@ -13,7 +13,8 @@ pub const ECHOES: u32 = 10;
 /// Echo requests from a node through `device`, `full` bytes long as IP counts, never fragmented; if none is answered
 /// also one of `small` bytes, which tells a narrow way from none.
 pub fn ping_from_node(to: Ipv4Addr, device: &str, full: u16, small: u16) -> Argv {
-    const SCRIPT: &str = r#"ping="ping -n -q -W 2 -M do -I $1"; $ping -c 10 -i 0.02 -s "$3" "$2" || $ping -c 1 -s "$4" "$2""#;
+    const SCRIPT: &str =
+        r#"ping="ping -n -q -W 2 -M do -I $1"; $ping -c 10 -i 0.02 -s "$3" "$2" || $ping -c 1 -s "$4" "$2""#;
     let words = [device.to_owned(), to.to_string(), payload(full).to_string(), payload(small).to_string()];
     Argv::script(SCRIPT, words)
 }

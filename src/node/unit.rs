@@ -31,7 +31,20 @@ pub fn ask() -> Argv {
 
 /// The last words of BIRD, of what configures it, and of the datastore.
 pub fn ask_journal() -> Argv {
-    Argv::new("journalctl").args(["--no-pager", "-q", "-n", "60", "-o", "short-iso", "-u", "bird", "-u", "calico-confd", "-u", "etcd"])
+    Argv::new("journalctl").args([
+        "--no-pager",
+        "-q",
+        "-n",
+        "60",
+        "-o",
+        "short-iso",
+        "-u",
+        "bird",
+        "-u",
+        "calico-confd",
+        "-u",
+        "etcd",
+    ])
 }
 
 impl Unit {

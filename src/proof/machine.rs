@@ -158,7 +158,9 @@ pub(super) fn judge_link(scene: &Scene<'_>, from: &NodeName, to: &NodeName) -> J
                 )));
             }
             if let Some(least) = least.filter(|least| *least >= DELAY_MS) {
-                return Err(Verdict::not_yet(format!("{to} ({address}) answers {from} after {least:.0} ms at the least")));
+                return Err(Verdict::not_yet(format!(
+                    "{to} ({address}) answers {from} after {least:.0} ms at the least"
+                )));
             }
             Ok(format!("{address} answers {mtu} bytes"))
         }

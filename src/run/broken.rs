@@ -84,7 +84,8 @@ async fn faults(cx: &Cx<'_>, verb: &FaultVerb, quiet: bool) -> Result<Exit, Fail
     match verb {
         FaultVerb::List { which, form } => {
             // The catalogue can be read without a cluster.
-            let cluster = if which.name.is_none() { cx.which(None).ok() } else { Some(cx.which(which.name.as_deref())?) };
+            let cluster =
+                if which.name.is_none() { cx.which(None).ok() } else { Some(cx.which(which.name.as_deref())?) };
             let standing = cluster.map_or_else(Vec::new, |cluster| fault::active(&cx.home.folder(&cluster)));
             shown(form.output, quiet, || fault::table(&standing), || fault::json(&standing));
             Ok(Exit::Done)
@@ -95,7 +96,10 @@ async fn faults(cx: &Cx<'_>, verb: &FaultVerb, quiet: bool) -> Result<Exit, Fail
             let want = fault::Want { fault: fault.clone(), node: node.clone(), life, force: *force };
             let made = fault::add(cx, &cluster, &want).await?;
             if !quiet {
-                data(&format!("{} stands on {} until {:.0}, or `calicolab fault clear`", made.fault, made.node, made.until));
+                data(&format!(
+                    "{} stands on {} until {:.0}, or `calicolab fault clear`",
+                    made.fault, made.node, made.until
+                ));
                 data(&format!("next: calicolab explain --name {cluster}"));
             }
             Ok(Exit::Done)

@@ -54,16 +54,23 @@ fn third(part: usize) {
         let named = diagnosis["first"]["id"].as_str().unwrap_or("nothing");
         let right = if broken.is_null() {
             // What breaks nothing may be warned of.
-            diagnosis["outcome"] == "nothing-broken" && ids(&diagnosis["warnings"]) == [fault["explained"].as_str().expect("a word")]
+            diagnosis["outcome"] == "nothing-broken"
+                && ids(&diagnosis["warnings"]) == [fault["explained"].as_str().expect("a word")]
         } else {
             layer == *broken && named == fault["explained"]
         };
         let by = proof["earliest_failing"].as_str().unwrap_or("nothing");
         let undone = lab.run(&["fault", "clear"]).status.code() == Some(0);
-        let _ = writeln!(table, "{word:<18} {by:<34} {named:<18} {seen:>5.1} s{}", if right && undone { "" } else { "  WRONG" });
+        let _ = writeln!(
+            table,
+            "{word:<18} {by:<34} {named:<18} {seen:>5.1} s{}",
+            if right && undone { "" } else { "  WRONG" }
+        );
         let in_time = seen < 15.0;
         if !(right && undone && in_time) {
-            wrong.push(format!("{word}: seen in {layer} by {by}, named {named}, undone {undone}, {seen:.1} s\n{diagnosis:#}"));
+            wrong.push(format!(
+                "{word}: seen in {layer} by {by}, named {named}, undone {undone}, {seen:.1} s\n{diagnosis:#}"
+            ));
         }
         if !undone {
             lab.run(&["verify"]);
@@ -118,7 +125,9 @@ fn undone_by_itself() {
     lab.ok(&["up", "--nodes", "2"]);
     let mut add = lab.follow(&["fault", "add", "link-down", "--node", "calico-02", "--for", "20s"]);
     add.next();
-    eventually("it is remembered before it is made", || lab.home().join("clusters/primer/faults.json").exists().then_some(()));
+    eventually("it is remembered before it is made", || {
+        lab.home().join("clusters/primer/faults.json").exists().then_some(())
+    });
     add.kill();
     lab.until("calico-02", "! [ -e /var/lib/calicolab/faults/link-down/undo ]");
     lab.ok(&["fault", "clear"]);

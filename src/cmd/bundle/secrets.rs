@@ -28,7 +28,9 @@ impl Secrets {
             for path in entries.map(|entry| entry.path()) {
                 let text = std::fs::read_to_string(&path).unwrap_or_default();
                 if text.contains("PRIVATE KEY") {
-                    own.extend(text.lines().filter(|line| line.len() >= LEAST && !line.starts_with("---")).map(str::to_owned));
+                    own.extend(
+                        text.lines().filter(|line| line.len() >= LEAST && !line.starts_with("---")).map(str::to_owned),
+                    );
                 }
             }
         }
@@ -114,9 +116,9 @@ fn value(line: &str, at: usize) -> Option<(usize, usize)> {
     }
     let after_quotes = after.trim_start_matches(['"', '\'', '\\', ' ', '\t']);
     let from = line.len() - after_quotes.len();
-    let scheme = ["bearer ", "basic "].iter().find(|scheme| {
-        after_quotes.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
-    });
+    let scheme = ["bearer ", "basic "]
+        .iter()
+        .find(|scheme| after_quotes.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
     let from = from + scheme.map_or(0, |scheme| scheme.len());
     let ends = |c: char| c.is_whitespace() || "\"',;\\})&".contains(c);
     let to = line[from..].find(ends).map_or(line.trim_end().len().max(from), |length| from + length);

@@ -51,7 +51,8 @@ pub(in super::super) fn twice(facts: &Facts<'_>, a: &NodeName, b: &NodeName) -> 
             ];
             for third in facts.plan.nodes.names().filter(|one| *one != a && *one != b) {
                 let neighbours = facts.neighbours(third).unwrap_or_default();
-                if let Some(mac) = neighbours.iter().find(|one| one.address == address).and_then(|one| one.mac.clone()) {
+                if let Some(mac) = neighbours.iter().find(|one| one.address == address).and_then(|one| one.mac.clone())
+                {
                     let whose = if mac.eq_ignore_ascii_case(&facts.part(owner).lab_mac) { owner } else { other };
                     sides.push(side(third, format!("{address} answers with {mac}, the card of {whose}")));
                 }
@@ -92,6 +93,9 @@ pub(in super::super) fn no_neighbour(facts: &Facts<'_>, from: &NodeName, to: &No
         side(from, format!("{address} is {} on {}", lost.state.join(" "), lost.device)),
         side(to, format!("{address} stands on a device that is up")),
     ];
-    let remedy = format!("calicolab stop --name {0} && calicolab start --name {0} (plugs the lab network in again)", facts.plan.cluster);
+    let remedy = format!(
+        "calicolab stop --name {0} && calicolab start --name {0} (plugs the lab network in again)",
+        facts.plan.cluster
+    );
     Ok(found(says, sides, remedy))
 }

@@ -63,7 +63,8 @@ fn bad_certificate(
         let files: Vec<&str> = all.iter().map(|one| one.file.as_str()).collect();
         return Err(not(format!("not so for {} of {node}", files.join(", "))));
     };
-    let saw = format!("{}: {}, signed by {}, good from {} to {}", own.file, own.subject, own.issuer, own.from, own.until);
+    let saw =
+        format!("{}: {}, signed by {}, good from {} to {}", own.file, own.subject, own.issuer, own.from, own.until);
     let mut sides = vec![side(node, saw)];
     sides.extend(facts.plan.nodes.names().filter(|other| *other != node).map(|other| client(facts, other)));
     let remedy = format!("calicolab up --name {} (brings the certificates of the cluster again)", facts.plan.cluster);
@@ -71,7 +72,12 @@ fn bad_certificate(
 }
 
 pub(in super::super) fn cert_foreign(facts: &Facts<'_>, node: &NodeName, _: &NodeName) -> Judged {
-    bad_certificate(facts, node, |one| !one.trusted, |one| format!("is signed by `{}`, not by the cluster's authority", one.issuer))
+    bad_certificate(
+        facts,
+        node,
+        |one| !one.trusted,
+        |one| format!("is signed by `{}`, not by the cluster's authority", one.issuer),
+    )
 }
 
 pub(in super::super) fn cert_expired(facts: &Facts<'_>, node: &NodeName, _: &NodeName) -> Judged {
@@ -105,7 +111,10 @@ pub(in super::super) fn wrong_address(facts: &Facts<'_>, node: &NodeName, _: &No
         return Err(not(format!("{node} is registered with its own {address}")));
     }
     let card = facts.links(node).ok().and_then(|links| {
-        links.into_iter().find(|link| link.addresses.iter().any(|own| own.local == address.addr())).map(|link| link.name)
+        links
+            .into_iter()
+            .find(|link| link.addresses.iter().any(|own| own.local == address.addr()))
+            .map(|link| link.name)
     });
     let whose = match &card {
         Some(card) if NAT.contains(&address.addr()) => {
@@ -133,7 +142,11 @@ pub(in super::super) fn block_unclaimed(facts: &Facts<'_>, node: &NodeName, _: &
     let held = if held { "its bird.conf still holds the block" } else { "its bird.conf does not hold the block" };
     let says = format!("the datastore has no claim of {block} by {node}");
     let put = format!("{} put {key} '{{\"state\":\"confirmed\"}}'", etcd::CTL);
-    Ok(found(says, vec![side(&reader, format!("reads no {key}")), side(node, held)], facts.on(&facts.plan.master, &put)))
+    Ok(found(
+        says,
+        vec![side(&reader, format!("reads no {key}")), side(node, held)],
+        facts.on(&facts.plan.master, &put),
+    ))
 }
 
 pub(in super::super) fn peer_unplanned(facts: &Facts<'_>, node: &NodeName, _: &NodeName) -> Judged {
@@ -161,7 +174,9 @@ pub(in super::super) fn peer_unplanned(facts: &Facts<'_>, node: &NodeName, _: &N
     let mut sides = vec![side(node, format!("{} with {address} is {}", protocol.name, bgp.state))];
     match (holder, mac) {
         (Some(holder), _) => sides.push(side(holder, format!("has {address}"))),
-        (None, Some(mac)) => sides.push(side(node, format!("{address} answers with the MAC {mac}, which is no node's"))),
+        (None, Some(mac)) => {
+            sides.push(side(node, format!("{address} answers with the MAC {mac}, which is no node's")))
+        }
         (None, None) => {}
     }
     let says = format!("{node} has a session with {address}, which is no node of this lab");

@@ -51,7 +51,11 @@ pub(in super::super) fn no_direct(facts: &Facts<'_>, node: &NodeName, _: &NodeNa
         Some(direct) => facts.on(node, &format!("birdc enable {}", direct.name)),
         None => facts.on(node, "sh -c 'rm /etc/bird/bird.conf; systemctl restart calico-confd'"),
     };
-    Ok(found(format!("BIRD on {node} cannot resolve next hops: it does not know the routes of its devices"), sides, remedy))
+    Ok(found(
+        format!("BIRD on {node} cannot resolve next hops: it does not know the routes of its devices"),
+        sides,
+        remedy,
+    ))
 }
 
 pub(in super::super) fn own_block(facts: &Facts<'_>, node: &NodeName, _: &NodeName) -> Judged {
@@ -106,7 +110,8 @@ pub(in super::super) fn blackhole(facts: &Facts<'_>, from: &NodeName, to: &NodeN
 
 pub(in super::super) fn stray_route(facts: &Facts<'_>, from: &NodeName, to: &NodeName) -> Judged {
     let block = facts.part(to).block;
-    let Some(stray) = foreign(facts, from, to)?.into_iter().find(|route| !is_hole(route) && route.table == "main") else {
+    let Some(stray) = foreign(facts, from, to)?.into_iter().find(|route| !is_hole(route) && route.table == "main")
+    else {
         return Err(not(format!("{from} has only BIRD's routes in {block}")));
     };
     let sides = vec![side(from, format!("`{stray}`")), side(to, format!("{block} is its block"))];

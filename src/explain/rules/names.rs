@@ -106,11 +106,14 @@ pub(in super::super) fn answers_all(facts: &Facts<'_>, node: &NodeName, _: &Node
     let Some(line) = facts.files(node)?.answers_all else {
         return Err(not(format!("the DNS server of {node} answers for its own names only")));
     };
-    let absent = facts.plan.nodes.names().filter_map(|other| {
-        Some(side(other, facts.finding(&format!("dns-absent.{other}"))?.verdict.text()))
-    });
+    let absent = facts
+        .plan
+        .nodes
+        .names()
+        .filter_map(|other| Some(side(other, facts.finding(&format!("dns-absent.{other}"))?.verdict.text())));
     let sides = std::iter::once(side(node, format!("{DNS} has `{line}`"))).chain(absent).collect();
-    let remedy = facts.on(node, &format!("sh -c 'sed -i \"\\,^address=/#/,d\" {DNS}; systemctl restart calicolab-dns'"));
+    let remedy =
+        facts.on(node, &format!("sh -c 'sed -i \"\\,^address=/#/,d\" {DNS}; systemctl restart calicolab-dns'"));
     Ok(found(format!("the DNS server on {node} answers every name"), sides, remedy))
 }
 

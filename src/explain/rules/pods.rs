@@ -6,14 +6,14 @@ use crate::lab::name::NodeName;
 use crate::node::files::{CNI, OWN_CNI};
 
 pub(in super::super) fn no_forwarding(facts: &Facts<'_>, node: &NodeName, _: &NodeName) -> Judged {
-    let forwards = facts.files(node)?.forwards;
-    match forwards {
-        Some(false) => {}
-        Some(true) => return Err(not(format!("{node} forwards"))),
-        None => return Err(super::super::Clear::Open(facts.on(node, "sysctl net.ipv4.ip_forward"))),
-    }
-    let sides = vec![side(node, "net.ipv4.ip_forward = 0")];
-    Ok(found(format!("{node} does not forward packets"), sides, facts.on(node, "sysctl -w net.ipv4.ip_forward=1")))
+    let off = facts.files(node)?.forwards_not;
+    let Some(first) = off.first() else { return Err(not(format!("{node} forwards"))) };
+    let sides = vec![side(node, format!("{} = 0", off.join(", ")))];
+    Ok(found(
+        format!("{node} does not forward packets: {first} is 0"),
+        sides,
+        facts.on(node, &format!("sysctl -w {first}=1")),
+    ))
 }
 
 pub(in super::super) fn cni_missing(facts: &Facts<'_>, node: &NodeName, _: &NodeName) -> Judged {
@@ -22,7 +22,11 @@ pub(in super::super) fn cni_missing(facts: &Facts<'_>, node: &NodeName, _: &Node
         return Err(not(format!("{CNI}/{OWN_CNI} is on {node}")));
     }
     let saw = if networks.is_empty() { "nothing".to_owned() } else { networks.join(", ") };
-    let remedy = format!("calicolab cp --name {0} OTHER-NODE:{CNI}/{OWN_CNI} . (and change its ranges to {1})", facts.plan.cluster, facts.part(node).block);
+    let remedy = format!(
+        "calicolab cp --name {0} OTHER-NODE:{CNI}/{OWN_CNI} . (and change its ranges to {1})",
+        facts.plan.cluster,
+        facts.part(node).block
+    );
     Ok(found(format!("{node} has no {CNI}/{OWN_CNI}"), vec![side(node, format!("{CNI} has {saw}"))], remedy))
 }
 

@@ -23,7 +23,11 @@ pub(in super::super) fn bird_stopped(facts: &Facts<'_>, node: &NodeName, _: &Nod
     };
     let listens = facts.listeners(node)?.iter().any(|one| one.port == 179);
     let saw = if listens { saw } else { format!("{saw}; nothing listens on port 179") };
-    Ok(found(format!("BIRD does not run on {node}"), with_far(facts, node, saw), facts.on(node, "systemctl start bird")))
+    Ok(found(
+        format!("BIRD does not run on {node}"),
+        with_far(facts, node, saw),
+        facts.on(node, "systemctl start bird"),
+    ))
 }
 
 pub(in super::super) fn bird_hung(facts: &Facts<'_>, node: &NodeName, _: &NodeName) -> Judged {
@@ -78,7 +82,10 @@ pub(in super::super) fn disabled(facts: &Facts<'_>, node: &NodeName, peer: &Node
     if !protocol.state.eq_ignore_ascii_case("down") || bgp.last_error.is_some() {
         return Err(not(format!("{} on {node} is not disabled", protocol.name)));
     }
-    let sides = vec![side(node, format!("{} is down without an error", protocol.name)), side(peer, facts.half_text(peer, node))];
+    let sides = vec![
+        side(node, format!("{} is down without an error", protocol.name)),
+        side(peer, facts.half_text(peer, node)),
+    ];
     let remedy = facts.on(node, &format!("birdc enable {}", protocol.name));
     Ok(found(format!("the session of {node} with {peer} is disabled"), sides, remedy))
 }
@@ -147,8 +154,9 @@ pub(in super::super) fn password(facts: &Facts<'_>, a: &NodeName, b: &NodeName) 
     } else {
         format!("{a} and {b} have different BGP passwords")
     };
-    let sides = [(a, &one, b), (b, &other, a)]
-        .map(|(node, words, peer)| side(node, format!("{} in bird.conf; {}", word(words), facts.half_text(node, peer))));
+    let sides = [(a, &one, b), (b, &other, a)].map(|(node, words, peer)| {
+        side(node, format!("{} in bird.conf; {}", word(words), facts.half_text(node, peer)))
+    });
     // Passwords come from the configuration that confd writes.
     let wrong = if one.is_empty() { b } else { a };
     let remedy = facts.on(wrong, "sh -c 'rm /etc/bird/bird.conf; systemctl restart calico-confd'");
@@ -166,7 +174,8 @@ pub(in super::super) fn router_id(facts: &Facts<'_>, a: &NodeName, b: &NodeName)
     }
     let id = one.map(|id| id.to_string()).unwrap_or_default();
     let wrong = if facts.part(a).address.to_string() == id { b } else { a };
-    let sides = [(a, b), (b, a)].map(|(node, peer)| side(node, format!("router id {id}; {}", facts.half_text(node, peer))));
+    let sides =
+        [(a, b), (b, a)].map(|(node, peer)| side(node, format!("router id {id}; {}", facts.half_text(node, peer))));
     let remedy = facts.on(wrong, "sh -c 'rm /etc/bird/bird.conf; systemctl restart calico-confd'");
     Ok(found(format!("{a} and {b} both have the router id {id}"), sides.into(), remedy))
 }

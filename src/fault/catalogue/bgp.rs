@@ -75,12 +75,7 @@ anew"#,
         )
     },
     fault("bird-stopped", "BIRD is stopped", "systemctl stop bird", "systemctl start bird"),
-    fault(
-        "bird-hung",
-        "BIRD runs and does nothing",
-        "systemctl kill -s STOP bird",
-        "systemctl kill -s CONT bird",
-    ),
+    fault("bird-hung", "BIRD runs and does nothing", "systemctl kill -s STOP bird", "systemctl kill -s CONT bird"),
     fault(
         "port-taken",
         "another daemon has port 179 before BIRD",
@@ -120,10 +115,5 @@ systemctl start bird"#,
         r#"conf 's/^template bgp bgp_template {/&\n  password "calicolab-fault";/'"#,
         "unconf; anew",
     ),
-    fault(
-        "router-id",
-        "two nodes have one router id",
-        r#"conf "s/^router id .*/router id $PEER_ADDRESS;/""#,
-        "unconf",
-    ),
+    fault("router-id", "two nodes have one router id", r#"conf "s/^router id .*/router id $PEER_ADDRESS;/""#, "unconf"),
 ];

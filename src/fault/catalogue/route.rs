@@ -79,9 +79,10 @@ pub(super) const ALL: &[Fault] = &[
     fault(
         "no-forwarding",
         Layer::Packet,
-        "the node does not forward",
-        "sysctl -qw net.ipv4.ip_forward=0",
-        "sysctl -qw net.ipv4.ip_forward=1",
+        "the node does not forward what comes by the lab card",
+        // Not for all devices: the plugin that makes pods' networks switches that on again with each pod.
+        r#"sysctl -qw "net.ipv4.conf.$DEVICE.forwarding=0""#,
+        r#"sysctl -qw "net.ipv4.conf.$DEVICE.forwarding=1""#,
     ),
     fault(
         "forward-dropped",
