@@ -70,7 +70,7 @@ pub fn explain_file(path: &Path) -> Result<Explained, Failure> {
     let mut archive = tar::Archive::new(file);
     for entry in archive.entries().map_err(|error| failed().because(&error))? {
         let entry = entry.map_err(|error| failed().because(&error))?;
-        let Ok(name) = entry.path().map(|name| name.into_owned()) else { continue };
+        let Ok(name) = entry.path().map(std::borrow::Cow::into_owned) else { continue };
         let mut bytes = Vec::new();
         if name.ends_with(PLAN) || name.ends_with(EXPLAINED) {
             entry.take(MOST).read_to_end(&mut bytes).map_err(|error| failed().because(&error))?;
@@ -174,8 +174,9 @@ impl Packed {
     }
 
     fn tar(mut self, cluster: &ClusterName) -> std::io::Result<Vec<u8>> {
-        let listed = self.files.iter().map(|(name, what, _)| format!("* `{name}`: {what}\n")).collect::<String>();
-        let missing = self.missing.iter().map(|why| format!("* {why}\n")).collect::<String>();
+        let listed: Vec<String> = self.files.iter().map(|(name, what, _)| format!("* `{name}`: {what}\n")).collect();
+        let listed = listed.concat();
+        let missing = self.missing.iter().map(|why| format!("* {why}\n")).collect::<Vec<_>>().concat();
         let missing =
             if missing.is_empty() { "Nothing is missing.\n".into() } else { format!("Missing:\n\n{missing}") };
         let index = format!(

@@ -77,7 +77,8 @@ pub async fn add(cx: &Cx<'_>, cluster: &ClusterName, want: &Want) -> Result<Acti
         return Err(refused("fault.shared-kernel", why).hint("calicolab up --provider qemu"));
     }
     let mut all = active(&folder);
-    if !want.force && !(matches!(state.phase, Phase::Ready { .. }) && all.is_empty()) {
+    let proven = matches!(state.phase, Phase::Ready { .. }) && all.is_empty();
+    if !(want.force || proven) {
         let why = match all.first() {
             Some(known) => format!("`{}` stands there already", known.fault),
             None => format!("the cluster is {}, so that nobody could tell what the fault does", state.phase.word()),

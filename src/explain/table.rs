@@ -22,6 +22,7 @@ pub enum Scope {
 type Look = fn(&Facts<'_>, &NodeName, &NodeName) -> Judged;
 
 /// One cause.
+#[derive(Clone, Copy)]
 pub struct Rule {
     /// Its stable word.
     pub id: &'static str,

@@ -102,23 +102,27 @@ impl Fault {
 
     /// The node it is about: the one that was named, if it can be about that one.
     pub fn about(&self, plan: &Plan, named: Option<&NodeName>) -> Result<NodeName, Misplaced> {
-        let names: Vec<&NodeName> = plan.nodes.names().collect();
-        let last = names.last().copied().unwrap_or(&plan.master);
-        let serves = |node: &NodeName| plan.nodes[node].dns_pod.is_some();
-        let (usual, fits, why): (_, Box<dyn Fn(&NodeName) -> bool>, _) = match self.victim {
-            Victim::Any => (names.get(1).copied().unwrap_or(last), Box::new(|_| true), ""),
-            Victim::Master => (&plan.master, Box::new(|node| *node == plan.master), "it is made on the master"),
-            Victim::Last => (last, Box::new(|node| node == last), "it is made on the node that calls all others"),
-            Victim::Server => {
-                let server = plan.dns_servers().next().map_or(last, |(node, _)| node);
-                (server, Box::new(serves), "it has no DNS server")
-            }
+        let fits = |node: &&NodeName| match self.victim {
+            Victim::Any => true,
+            Victim::Master => **node == plan.master,
+            Victim::Last => plan.nodes.names().last() == Some(node),
+            Victim::Server => plan.nodes[node].dns_pod.is_some(),
         };
-        match named {
-            None => Ok(usual.clone()),
-            Some(node) if fits(node) => Ok(node.clone()),
-            Some(node) => Err(Misplaced { fault: self.id, node: node.clone(), why }),
-        }
+        let Some(node) = named else {
+            // Not the master where there is a choice: much else hangs on it.
+            let usual = plan.nodes.names().skip(1).find(fits).or_else(|| plan.nodes.names().find(fits));
+            return Ok(usual.unwrap_or(&plan.master).clone());
+        };
+        if fits(&node) { Ok(node.clone()) } else { Err(self.misplaced(node)) }
+    }
+
+    fn misplaced(&self, node: &NodeName) -> Misplaced {
+        let why = match self.victim {
+            Victim::Any | Victim::Master => "it is made on the master",
+            Victim::Last => "it is made on the node that calls all others",
+            Victim::Server => "that node has no DNS server",
+        };
+        Misplaced { fault: self.id, node: node.clone(), why }
     }
 
     /// The nodes it is made on.

@@ -53,9 +53,9 @@ const MIDDLE: (f64, f64) = (320.0, 220.0);
 
 /// Nodes on a ring, and for each planned half of a session an arrow with how it stands.
 fn drawing(plan: &Plan, proof: Option<&Proof>) -> Value {
-    let count = plan.nodes.len() as f64;
+    let count = number(plan.nodes.len());
     let place = |index: usize| {
-        let angle = TAU * index as f64 / count - TAU / 4.0;
+        let angle = TAU * number(index) / count - TAU / 4.0;
         (MIDDLE.0 + 220.0 * angle.cos(), MIDDLE.1 + 150.0 * angle.sin())
     };
     let stands = |wanted: &dyn Fn(&Check) -> bool| {
@@ -91,6 +91,11 @@ fn drawing(plan: &Plan, proof: Option<&Proof>) -> Value {
         }));
     }
     json!({ "width": SIZE.0, "height": SIZE.1, "halves": halves, "nodes": nodes })
+}
+
+/// Nodes are few.
+fn number(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 fn word(verdict: &Verdict) -> &'static str {

@@ -5,6 +5,7 @@
 //! a port to a node. Otherwise it is the tests. The price is a harness other than the usual one, which owns `main`.
 
 mod bad_luck;
+mod bundle;
 mod crash;
 mod damage;
 mod faults;
@@ -39,6 +40,7 @@ fn tests() -> ExitCode {
         ("bad_luck", bad_luck::ALL),
         ("damage", damage::ALL),
         ("faults", faults::ALL),
+        ("bundle", bundle::ALL),
         ("crash", crash::ALL),
     ] {
         trials.extend(all.iter().map(|&(name, test)| {

@@ -138,7 +138,7 @@ pub(in super::super) fn block_unclaimed(facts: &Facts<'_>, node: &NodeName, _: &
     if answer.value(&key).is_some() {
         return Err(not(format!("{block} is claimed by {node}")));
     }
-    let held = facts.conf(node).map(|conf| conf.blocks.contains(&block)).unwrap_or_default();
+    let held = facts.conf(node).is_ok_and(|conf| conf.blocks.contains(&block));
     let held = if held { "its bird.conf still holds the block" } else { "its bird.conf does not hold the block" };
     let says = format!("the datastore has no claim of {block} by {node}");
     let put = format!("{} put {key} '{{\"state\":\"confirmed\"}}'", etcd::CTL);
@@ -175,7 +175,7 @@ pub(in super::super) fn peer_unplanned(facts: &Facts<'_>, node: &NodeName, _: &N
     match (holder, mac) {
         (Some(holder), _) => sides.push(side(holder, format!("has {address}"))),
         (None, Some(mac)) => {
-            sides.push(side(node, format!("{address} answers with the MAC {mac}, which is no node's")))
+            sides.push(side(node, format!("{address} answers with the MAC {mac}, which is no node's")));
         }
         (None, None) => {}
     }

@@ -24,7 +24,7 @@ pub(in super::super) fn clock(facts: &Facts<'_>, node: &NodeName, _: &NodeName) 
     let off = format!("{}.{} s", off / 1000, off % 1000 / 100);
     let says = format!("the clock of {node} is {off} {word} this host's");
     let others = facts.plan.nodes.names().filter(|other| *other != node).map(|other| {
-        let (least, most) = facts.proof().clocks.get(other).map_or((0, 0), |clock| clock.ahead_ms());
+        let (least, most) = facts.proof().clocks.get(other).map_or((0, 0), crate::proof::Clock::ahead_ms);
         side(other, format!("between {least} and {most} ms ahead of the host"))
     });
     let sides = std::iter::once(side(node, format!("between {least} and {most} ms ahead of the host"))).chain(others);

@@ -34,7 +34,7 @@ pub(in super::super) fn bird_hung(facts: &Facts<'_>, node: &NodeName, _: &NodeNa
     if facts.bird(node)?.is_some() {
         return Err(not(format!("BIRD answers on {node}")));
     }
-    let Some(unit) = facts.unit(node, "bird")?.filter(|unit| unit.works()) else {
+    let Some(unit) = facts.unit(node, "bird")?.filter(crate::node::unit::Unit::works) else {
         return Err(not(format!("BIRD does not run on {node}")));
     };
     let saw = format!("{unit}, and it does not answer birdc");

@@ -106,7 +106,7 @@ systemctl start bird"#,
     fault(
         "wrong-as",
         "bird.conf has a wrong AS of its own",
-        r#"conf 's/^  local \(.*\) as .*/  local \1 as 64999;/'"#,
+        r"conf 's/^  local \(.*\) as .*/  local \1 as 64999;/'",
         "unconf; anew",
     ),
     fault(

@@ -70,8 +70,8 @@ systemctl restart calicolab-dns"#,
         "resolver",
         Layer::Name,
         "pods ask another name server",
-        r#"keep /var/lib/calicolab/busybox/etc/resolv.conf
-sed -i 's/^nameserver .*/nameserver 10.0.2.3/' /var/lib/calicolab/busybox/etc/resolv.conf"#,
+        "keep /var/lib/calicolab/busybox/etc/resolv.conf
+sed -i 's/^nameserver .*/nameserver 10.0.2.3/' /var/lib/calicolab/busybox/etc/resolv.conf",
         "back /var/lib/calicolab/busybox/etc/resolv.conf",
     ),
 ];

@@ -88,18 +88,18 @@ pub(super) const ALL: &[Fault] = &[
         "forward-dropped",
         Layer::Packet,
         "a firewall drops what is forwarded",
-        r#"rules <<END
+        "rules <<END
 table inet $TABLE {
   chain way { type filter hook forward priority 0; ip saddr $PODS drop; }
 }
-END"#,
+END",
         "unruled",
     ),
     fault(
         "cni-missing",
         Layer::Packet,
         "the pods' network has no configuration",
-        r#"keep /etc/cni/net.d/10-calicolab.conf; rm /etc/cni/net.d/10-calicolab.conf"#,
+        "keep /etc/cni/net.d/10-calicolab.conf; rm /etc/cni/net.d/10-calicolab.conf",
         "back /etc/cni/net.d/10-calicolab.conf",
     ),
     fault(

@@ -42,13 +42,13 @@ pub(super) const ALL: &[Fault] = &[
     at_etcd(
         "etcd-scheme",
         "the datastore speaks HTTP where its clients speak TLS",
-        r#"mkdir -p /run/systemd/system/etcd.service.d
+        r"mkdir -p /run/systemd/system/etcd.service.d
 {
   printf '[Service]\nExecStart=\n'
   sed -n '/^ExecStart=/,/[^\\]$/p' /etc/systemd/system/etcd.service | sed 's,https://,http://,g'
 } >/run/systemd/system/etcd.service.d/90-fault.conf
 systemctl daemon-reload
-systemctl restart etcd"#,
+systemctl restart etcd",
         "rm -rf /run/systemd/system/etcd.service.d; systemctl daemon-reload; systemctl restart etcd",
     ),
     at_etcd(
