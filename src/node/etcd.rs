@@ -59,14 +59,26 @@ pub enum EtcdError {
 /// Read several keys at each of `endpoints` (`198.18.7.11:2379`) in one request, with the node's own certificate.
 ///
 /// Over etcd's JSON gateway and by one process for everything: a start of curl costs an emulated machine more than
-/// the asking. After each answer stands curl's own word about it.
+/// the asking. A network that is cut is given up before the round's other answers are late. After each answer stands curl's own word about it.
 pub fn ask_keys(endpoints: &[String], keys: &[String]) -> Argv {
     let ranges: Vec<Value> =
         keys.iter().map(|key| serde_json::json!({ "requestRange": { "key": BASE64.encode(key) } })).collect();
     let body = serde_json::json!({ "success": ranges });
     let file = |name: &str| format!("{PKI}/{name}");
     Argv::new("curl")
-        .args(["-sS", "-m", "15", "--cacert", &file("ca.crt"), "--cert", &file("node.crt"), "--key", &file("node.key")])
+        .args([
+            "-sS",
+            "--connect-timeout",
+            "5",
+            "-m",
+            "15",
+            "--cacert",
+            &file("ca.crt"),
+            "--cert",
+            &file("node.crt"),
+            "--key",
+            &file("node.key"),
+        ])
         .args(["-w", "\ncurl: (%{exitcode}) %{errormsg}\n", "-d", &body.to_string()])
         .args(endpoints.iter().map(|endpoint| format!("https://{endpoint}/v3/kv/txn")))
 }

@@ -10,16 +10,19 @@ const PLANTED: &str = "hunter2-hunter2";
 fn carried_away() {
     let lab = Lab::new();
     lab.ok(&["up", "--nodes", "2"]);
-    // Where people leave them: a configuration, a journal, the arguments of a rule.
+    // Where people leave them: in a configuration and in a journal.
     lab.on(
         "calico-02",
         &format!("sed -i \"s/^template bgp bgp_template {{/&\\n  password \\\"{PLANTED}\\\";/\" /etc/bird/bird.conf"),
     );
-    lab.on("calico-02", "systemctl stop bird");
-    let words =
-        format!("logger -t bird password={PLANTED}; systemd-run --wait -q --unit bird-note echo token: {PLANTED}");
-    lab.on("calico-02", &words);
-    lab.on("calico-02", &format!("systemd-cat -t x true; systemctl set-environment API_TOKEN={PLANTED}"));
+    let line = format!("[Service]\\nExecStartPre=/bin/echo token: {PLANTED}\\n");
+    let drop_in = "/run/systemd/system/bird.service.d";
+    lab.on(
+        "calico-02",
+        &format!("mkdir -p {drop_in}; printf \"{line}\" >{drop_in}/50-note.conf; systemctl daemon-reload"),
+    );
+    lab.on("calico-02", "systemctl restart bird; systemctl stop bird");
+    assert!(lab.on("calico-02", "journalctl -u bird -o cat").contains(PLANTED), "it is in the journal");
     let file = lab.temp().join("lab.tar").display().to_string();
     lab.ok(&["bundle", "-f", &file]);
     let bytes = std::fs::read(&file).expect("it was written");
