@@ -288,6 +288,20 @@ fn late_packets_are_named_on_recorded_evidence() {
 }
 
 #[test]
+fn a_card_that_takes_no_part_in_arp_is_named_with_its_own_repair() {
+    let three = healthy().address(3);
+    let lost = format!(r#"[{{"dst":"{three}","dev":"lab0","state":["FAILED"]}}]"#);
+    let mut case = healthy().fails("link.calico-02.calico-03", "no answer");
+    case.output(2, What::Neighbours).stdout = lost;
+    assert!(case.is("no-neighbour").remedy.contains("calicolab stop"));
+    let mut case = healthy().fails("link.calico-02.calico-03", "no answer");
+    case.output(2, What::Neighbours).stdout = format!(r#"[{{"dst":"{three}","dev":"lab0","state":["FAILED"]}}]"#);
+    let output = case.output(3, What::Links);
+    output.stdout = output.stdout.replace("\"BROADCAST\"", "\"BROADCAST\",\"NOARP\"");
+    assert!(case.is("no-neighbour").remedy.contains("arp on"));
+}
+
+#[test]
 fn a_certificate_out_of_date_is_named() {
     let case = healthy().fails("datastore.calico-02", "curl: (60) certificate has expired");
     let mut case = case;

@@ -84,6 +84,7 @@ pub(in super::super) fn no_neighbour(facts: &Facts<'_>, from: &NodeName, to: &No
         return Err(not(format!("{address} answers {from}'s ARP")));
     };
     let link = facts.lab_link(to)?;
+    let silent = link.as_ref().is_some_and(|link| link.flags.iter().any(|flag| flag == "NOARP"));
     let stands = link.is_some_and(|link| link.up() && link.addresses.iter().any(|own| own.local == address));
     if !stands || facts.unasked(to).is_some() {
         return Err(not(format!("{to} itself has no such address on a device that is up")));
@@ -91,11 +92,19 @@ pub(in super::super) fn no_neighbour(facts: &Facts<'_>, from: &NodeName, to: &No
     let says = format!("{to} does not answer the ARP of {from}, though its device is up and has {address}");
     let sides = vec![
         side(from, format!("{address} is {} on {}", lost.state.join(" "), lost.device)),
-        side(to, format!("{address} stands on a device that is up")),
+        side(
+            to,
+            format!("{address} stands on a device that is up{}", if silent { ", with ARP switched off" } else { "" }),
+        ),
     ];
-    let remedy = format!(
-        "calicolab stop --name {0} && calicolab start --name {0} (plugs the lab network in again)",
-        facts.plan.cluster
-    );
+    let device = &facts.plan.network.lab_device;
+    let remedy = if silent {
+        facts.on(to, &format!("ip link set {device} arp on"))
+    } else {
+        format!(
+            "calicolab stop --name {0} && calicolab start --name {0} (plugs the lab network in again)",
+            facts.plan.cluster
+        )
+    };
     Ok(found(says, sides, remedy))
 }
