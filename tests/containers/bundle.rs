@@ -23,7 +23,8 @@ fn carried_away() {
     );
     lab.on("calico-02", "systemctl restart bird; systemctl stop bird");
     assert!(lab.on("calico-02", "journalctl -u bird -o cat").contains(PLANTED), "it is in the journal");
-    let file = lab.temp().join("lab.tar").display().to_string();
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let file = elsewhere.path().join("lab.tar").display().to_string();
     lab.ok(&["bundle", "-f", &file]);
     let bytes = std::fs::read(&file).expect("it was written");
     let text = String::from_utf8_lossy(&bytes);
@@ -40,7 +41,7 @@ fn carried_away() {
     {
         assert!(text.contains(wanted), "{wanted} is not in the bundle");
     }
-    let page = lab.temp().join("lab.html").display().to_string();
+    let page = elsewhere.path().join("lab.html").display().to_string();
     lab.ok(&["report", "-f", &page]);
     let page = std::fs::read_to_string(page).expect("it was written");
     assert!(page.contains("bird-stopped") && !page.contains("<script"), "the page names the cause");
