@@ -1,5 +1,6 @@
 //! The command line: clap types; nothing that decides.
 
+pub mod broken;
 mod bytes;
 
 use std::path::PathBuf;
@@ -173,6 +174,8 @@ pub enum Verb {
         #[command(flatten)]
         form: Form,
     },
+    #[command(flatten)]
+    Broken(broken::Broken),
     /// List the clusters
     Ls {
         #[command(flatten)]
