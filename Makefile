@@ -51,7 +51,7 @@ soak: setup
 bench: build
 	@scripts/test-programs.sh
 	scripts/as-user.sh benches/store.sh "$$($(CARGO) bench --locked --no-run --bench store --message-format=json | \
-		sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')"
+		sed -n '/"kind":\["bench"\]/s/.*"executable":"\([^"]*\)".*/\1/p')"
 	scripts/as-user.sh benches/bench.sh
 
 lint: setup
