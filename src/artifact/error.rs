@@ -1,12 +1,15 @@
 //! Why bytes could not be brought in, each with a stable id and, where there is one, what to do about it.
 
 mod refusal;
+mod words;
 
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use refusal::Refusal;
+pub(super) use words::after;
+use words::{each, join, mib, refusal};
 
 use super::oci::{ImageError, RegistryError};
 use crate::command::CommandError;
@@ -371,40 +374,4 @@ fn distrusts(error: &(dyn Error + 'static)) -> bool {
         .filter_map(|error| error.downcast_ref::<openssl::error::ErrorStack>())
         .flat_map(openssl::error::ErrorStack::errors)
         .any(|error| (error.library_code(), error.reason_code()) == TLS_DISTRUST)
-}
-
-fn refusal(status: u16) -> String {
-    let said = match status {
-        401 => "wants to know who asks",
-        403 => "does not let us have the file",
-        404 => "has no such file",
-        410 => "no longer has the file",
-        500.. => "is in trouble",
-        _ => "refuses",
-    };
-    format!("{said} (status {status})")
-}
-
-pub(super) fn after(rest: Option<Duration>) -> String {
-    rest.map_or_else(String::new, |rest| format!(", and again only after {} s", rest.as_secs()))
-}
-
-fn each(failures: &[FetchError]) -> String {
-    let told = failures.iter().map(|failure| {
-        let causes = std::iter::successors(Some(failure as &dyn Error), |&error| error.source());
-        causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-    });
-    told.collect::<Vec<_>>().join("\n")
-}
-
-fn mib(bytes: u64) -> u64 {
-    bytes >> 20
-}
-
-fn join(gone: &[Gone]) -> String {
-    let words = gone.iter().map(|gone| match &gone.available {
-        Some(version) => format!("{} {} (it has {version})", gone.package, gone.wanted),
-        None => format!("{} {} (nor any other version)", gone.package, gone.wanted),
-    });
-    words.collect::<Vec<_>>().join(", ")
 }
