@@ -288,7 +288,8 @@ impl Store {
         let urls = match &pin.source {
             Source::Url { urls, .. } => urls,
             Source::Apt { .. } => return Err(FetchError::NoWay { name: label(pin), what: "a Debian archive" }),
-            Source::Oci { .. } => return Ok(verified(pin, self.pull(pin, events).await?)),
+            // In a box, since every story holds this future within its own.
+            Source::Oci { .. } => return Ok(verified(pin, Box::pin(self.pull(pin, events)).await?)),
         };
         let upstream: Vec<Address> = urls.iter().map(Address::upstream).collect();
         Ok(verified(pin, self.fetch(&self.order(pin, &upstream), events).await?))

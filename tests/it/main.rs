@@ -6,6 +6,7 @@ mod cloud_init;
 mod download;
 mod image;
 mod proof;
+mod registry;
 mod ssh;
 mod ssh_put;
 mod ssh_trust;

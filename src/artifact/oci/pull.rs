@@ -116,10 +116,10 @@ impl<'a> Pull<'a> {
             }
         }
         let asked = Instant::now();
-        let mut ended = self.from_registry(kind, wanted).await;
+        let mut ended = self.ask_registry(kind, wanted).await;
         if matches!(ended, Err(FetchError::Status { status: 401, .. })) && Way::has_aged(asked) {
             // What is here already is gone on from.
-            ended = self.from_registry(kind, wanted).await;
+            ended = self.ask_registry(kind, wanted).await;
         }
         match ended {
             Err(error) => Err(self.own.meaning(error, &wanted.digest).await),
@@ -127,7 +127,7 @@ impl<'a> Pull<'a> {
         }
     }
 
-    async fn from_registry(&self, kind: Kind, wanted: Wanted) -> Result<(), FetchError> {
+    async fn ask_registry(&self, kind: Kind, wanted: Wanted) -> Result<(), FetchError> {
         let address = self.own.address(kind, &wanted.digest).await?;
         self.fetch(wanted, vec![accepting(kind, address)]).await
     }
@@ -135,10 +135,12 @@ impl<'a> Pull<'a> {
     /// Stores by digest, then mirrors of the registry that can be spoken to.
     async fn of_mirrors(&self, kind: Kind, digest: &Digest) -> Vec<Address> {
         let mut upstream = Vec::new();
-        for way in &self.mirrors {
+        for way in self.mirrors.iter().filter(|way| !way.is_given_up()) {
             match way.address(kind, digest).await {
                 Ok(address) => upstream.push(accepting(kind, address)),
-                Err(error) => told_of_next(&self.label, true, &error, self.events),
+                // Told once, whatever the number of files; those that are on their way may each have found out.
+                Err(error) if way.give_up() => told_of_next(&self.label, true, &error, self.events),
+                Err(_) => {}
             }
         }
         self.store.mirrors().addresses(digest, &upstream)
