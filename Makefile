@@ -14,7 +14,7 @@ help:
 	@echo 'make test     run the tests: real sshd, BIRD, etcd and containers, no virtual machine'
 	@echo 'make e2e      run the story of `up` in real virtual machines'
 	@echo 'make soak     kill `up` at every happening and see that `down` leaves nothing'
-	@echo 'make bench    measure `up` against a hand-written script, and the start of the binary'
+	@echo 'make bench    measure the store against curl, aria2c and sha256sum, and `up` against a hand-written script'
 	@echo 'make setup    install what building and the machines need (all targets above do this first)'
 	@echo 'make lint     formatting and clippy'
 	@echo 'make install  copy the binary to $(PREFIX)/bin'
@@ -47,6 +47,9 @@ soak: setup
 	CALICOLAB_SOAK=all $(CARGO) test --locked --test containers -- crash::everywhere
 
 bench: build
+	@scripts/test-programs.sh
+	scripts/as-user.sh benches/store.sh "$$($(CARGO) bench --locked --no-run --bench store --message-format=json | \
+		sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')"
 	scripts/as-user.sh benches/bench.sh
 
 lint: setup

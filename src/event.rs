@@ -27,6 +27,12 @@ pub enum Step {
     Install,
     /// Take the proof.
     Prove,
+    /// Write a lab with all its bytes as one file.
+    Pack,
+    /// Check such a file and bring what it holds into place.
+    Unpack,
+    /// Hash what the cache holds.
+    Check,
     /// Power the machines off.
     Stop,
     /// Undo everything.
@@ -44,6 +50,9 @@ impl Step {
             Self::Reach => "reach",
             Self::Install => "install",
             Self::Prove => "prove",
+            Self::Pack => "pack",
+            Self::Unpack => "unpack",
+            Self::Check => "check",
             Self::Stop => "stop",
             Self::Destroy => "destroy",
         }

@@ -69,7 +69,7 @@ impl Cache {
         let checked = in_parallel(entries, check, |one: &Checked| {
             have += one.entry.bytes;
             let (subject, doing) = ("the cache".to_owned(), "hashing".to_owned());
-            events.tell(Event::Progress { step: Step::Fetch, subject, doing, done: Some((have, total)) });
+            events.tell(Event::Progress { step: Step::Check, subject, doing, done: Some((have, total)) });
         });
         Ok(checked.await)
     }

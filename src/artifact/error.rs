@@ -188,11 +188,21 @@ pub enum FetchError {
         /// The path that was looked for, from the root.
         path: String,
     },
-    /// Two packages bring the same path.
-    #[error("`{path}` comes from two packages")]
+    /// Two artifacts bring the same path.
+    #[error("`{path}` comes from two artifacts")]
     Twice {
         /// The path, from the root.
         path: String,
+    },
+    /// A file is not what it should be inside, or could do harm: nothing of it is used.
+    #[error("{archive}{}: {why}", if entry.is_empty() { String::new() } else { format!(", `{entry}`") })]
+    Refused {
+        /// How people call the file.
+        archive: String,
+        /// The entry in it; empty if it is the file itself.
+        entry: String,
+        /// What is wrong with it.
+        why: Refusal,
     },
     /// The host lacks what building an image takes.
     #[error("this host cannot build the image: {}", lacks.iter().map(|lack| lack.what.as_str()).collect::<Vec<_>>().join("; "))]
@@ -215,6 +225,50 @@ pub enum FetchError {
         #[source]
         source: crate::wait::WaitError,
     },
+}
+
+/// What is wrong inside a file that was fetched as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A name with `..` or from the root.
+    #[error("its name leads out of the archive")]
+    Outside,
+    /// A link to somewhere else.
+    #[error("it is a link to `{target}`, out of the archive")]
+    LinkOutside {
+        /// Where it leads.
+        target: String,
+    },
+    /// Links in a circle.
+    #[error("its links lead in a circle")]
+    Circle,
+    /// A device, a pipe, or the like.
+    #[error("it is no file")]
+    NoFile,
+    /// Two entries of one name.
+    #[error("it is in the archive twice, with different content")]
+    Twice,
+    /// The archive ends in the middle of it.
+    #[error("it is cut short")]
+    Short,
+    /// It is larger than anything that is used.
+    #[error("it has more than {} MiB", mib(*most))]
+    TooLarge {
+        /// The most bytes it may have.
+        most: u64,
+    },
+    /// A bomb: what comes out is out of all proportion.
+    #[error("more than {most} bytes or entries would come out of it")]
+    Bomb {
+        /// The most that may come out of a file of its size.
+        most: u64,
+    },
+    /// More stands before an entry than a name can need.
+    #[error("what follows it is no entry of a tar")]
+    LongName,
+    /// An image's file that is not the disk it should be.
+    #[error("{0}")]
+    Disk(String),
 }
 
 /// Why writing our own plain data as JSON cannot fail.
@@ -269,6 +323,7 @@ impl FetchError {
             Self::Gone { .. } => "apt.gone",
             Self::Command { .. } => "fetch.program",
             Self::NoMember { .. } | Self::Twice { .. } => "payload.member",
+            Self::Refused { .. } => "archive.refused",
             Self::Lacking { .. } => "image.lacking",
             Self::Recipe { .. } => "image.recipe",
         }
@@ -299,6 +354,11 @@ impl FetchError {
         // The address stands in our own text already.
         let source = error.without_url();
         if distrusts(&source) { Self::Untrusted { url, source } } else { Self::Transfer { url, source } }
+    }
+
+    /// Whether nobody answered at the address.
+    pub(super) fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Transfer { source, .. } if source.is_connect())
     }
 
     pub(super) fn mismatch(name: String, from: &str, wanted: Digest, got: Digest) -> Self {

@@ -1,6 +1,6 @@
 //! One file by digest into the store: from the first of its addresses that has it, under its entry's lock.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -59,11 +59,17 @@ pub(super) struct Line {
     client: OnceLock<Client>,
     all: Semaphore,
     hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
+    absent: Mutex<HashSet<String>>,
 }
 
 impl Default for Line {
     fn default() -> Self {
-        Self { client: OnceLock::new(), all: Semaphore::new(AT_ONCE), hosts: Mutex::default() }
+        Self {
+            client: OnceLock::new(),
+            all: Semaphore::new(AT_ONCE),
+            hosts: Mutex::default(),
+            absent: Mutex::default(),
+        }
     }
 }
 
@@ -72,6 +78,11 @@ impl Line {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let host = hosts.entry(address.host()).or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE_A_HOST)));
         Arc::clone(host)
+    }
+
+    /// Mirrors that did not answer, which no other file waits for.
+    fn absent(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.absent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -92,10 +103,11 @@ impl Store {
         }
         let lock = self.cache().lock_file(&order.digest.hex());
         let _lock = files::lock(&lock, &order.label, events).await?;
-        match self.there(&order.digest).await? {
-            Some(blob) => Ok(blob),
-            None => self.fetch(order, events).await,
+        if let Some(blob) = self.there(&order.digest).await? {
+            return Ok(blob);
         }
+        self.room(std::iter::once((order.digest, order.bytes)))?;
+        self.fetch(order, events).await
     }
 
     /// The file of this digest if it is there and whole.
@@ -117,11 +129,16 @@ impl Store {
         let addresses = &order.addresses;
         let mut last = FetchError::NoWay { name: order.label.clone(), what: "no address at all" };
         for (at, address) in addresses.iter().enumerate() {
+            if address.is_mirror() && self.line().absent().contains(&address.host()) {
+                continue;
+            }
             match self.fetch_from(address, order, &part, events).await {
                 Ok(blob) => return Ok(blob),
                 Err(error @ FetchError::DiskFull { .. }) => return Err(error),
                 Err(error) => {
-                    if at + 1 < addresses.len() {
+                    let absent = address.is_mirror() && error.is_unreachable();
+                    let news = !absent || self.line().absent().insert(address.host());
+                    if news && at + 1 < addresses.len() {
                         told_of_next(&order.label, address.is_mirror(), &error, events);
                     }
                     last = error;
@@ -143,7 +160,7 @@ impl Store {
         let client = self.line().client.get_or_init(http::client);
         let cap = order.bytes.unwrap_or(order.most);
         let transfer = Transfer { client, manner: self.manner(), address, into: path, wanted: order.bytes, cap };
-        let writing = failed(&format!("writing {}", path.display()), path.parent().unwrap_or(path), cap);
+        let writing = failed(&format!("writing {}", path.display()), path.parent().unwrap_or(path), 0);
         let (file, like) = (path.to_owned(), order.digest);
         let mut part = blocking(move || Part::open(&file, like, cap)).await.map_err(&writing)?;
         let mut tell = Teller { order, events, told: None };
@@ -152,7 +169,7 @@ impl Store {
             (part, ended) = transfer.run(part, &mut tell).await;
             if let Err(error) = ended {
                 if matches!(error, FetchError::DiskFull { .. }) {
-                    // A full disk needs what is there.
+                    // A disk that filled up needs what is there.
                     let _ = std::fs::remove_file(path);
                 }
                 return Err(error);
@@ -169,6 +186,18 @@ impl Store {
                 return Err(FetchError::mismatch(order.label.clone(), &address.to_string(), order.digest, got));
             }
         }
+    }
+
+    /// Whether the disk has room for what is not there yet of these files, as far as their lengths are known; asked
+    /// before the first byte, so that what earlier runs left is kept.
+    pub(super) fn room(&self, wanted: impl Iterator<Item = (Digest, Option<u64>)>) -> Result<(), FetchError> {
+        let left = wanted.map(|(digest, bytes)| {
+            let there = self.cache().file(&digest).with_extension("part").metadata().map_or(0, |meta| meta.len());
+            bytes.unwrap_or(0).saturating_sub(there)
+        });
+        let (needed, path) = (left.fold(0, u64::saturating_add), self.cache().root());
+        let free = files::free_bytes(path);
+        if free < needed { Err(FetchError::DiskFull { path: path.into(), needed, free }) } else { Ok(()) }
     }
 
     fn discard_damaged(&self, order: &Order, events: &Events) -> Result<(), FetchError> {

@@ -13,7 +13,7 @@ use crate::event::{Events, Step};
 use crate::lab::pin::Digest;
 use crate::wait::{Asked, Patience, until};
 
-const BLOCK: usize = 1 << 20;
+pub(super) const BLOCK: usize = 1 << 20;
 
 /// Another run may be building an image on a slow machine.
 const LOCK_PATIENCE: Patience = Patience { limit: Duration::from_secs(3600), pause: Duration::from_millis(50) };
@@ -132,19 +132,73 @@ pub(super) fn feed(file: &mut File, mut take: impl FnMut(&[u8])) -> io::Result<u
     }
 }
 
+/// A writer, or a reader, that sums what goes through it.
+#[derive(Debug)]
+pub(super) struct Summed<W> {
+    inner: W,
+    hasher: Sha256,
+    bytes: u64,
+}
+
+impl<W> Summed<W> {
+    pub(super) fn new(inner: W) -> Self {
+        Self { inner, hasher: Sha256::new(), bytes: 0 }
+    }
+
+    /// SHA-256 and number of the bytes so far.
+    pub(super) fn sums(&self) -> (Digest, u64) {
+        (Digest::Sha256(self.hasher.clone().finalize().into()), self.bytes)
+    }
+
+    pub(super) fn get_ref(&self) -> &W {
+        &self.inner
+    }
+}
+
+impl<R: io::Read> io::Read for Summed<R> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(bytes)?;
+        self.hasher.update(&bytes[..n]);
+        self.bytes += n as u64;
+        Ok(n)
+    }
+}
+
+impl<W: io::Write> io::Write for Summed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..n]);
+        self.bytes += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
 /// SHA-256 over length, and number and bytes of each block that is not all zero; and the length.
 ///
 /// A disk is mostly holes: this reads only what the file system has stored, and gives the same answer for a copy
 /// that lost its holes.
 pub(super) fn sparse_sha256(path: &Path) -> io::Result<(Digest, u64)> {
-    let file = File::open(path)?;
-    let bytes = file.metadata()?.len();
     let mut hasher = Sha256::new();
-    hasher.update(bytes.to_le_bytes());
+    let bytes = disk_stream(&File::open(path)?, |piece| {
+        hasher.update(piece);
+        Ok(())
+    })?;
+    Ok((Digest::Sha256(hasher.finalize().into()), bytes))
+}
+
+/// A disk without its holes, piece by piece: its length, then number and bytes of each block of [`BLOCK`] that is not
+/// all zero; numbers are 8 bytes, the lowest first. Gives the length of the disk.
+pub(super) fn disk_stream(file: &File, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<u64> {
+    let bytes = file.metadata()?.len();
+    take(&bytes.to_le_bytes())?;
     let mut block = vec![0; BLOCK];
     let mut at = 0;
     while at < bytes {
-        at = match rustix::fs::seek(&file, rustix::fs::SeekFrom::Data(at)) {
+        at = match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)) {
             Ok(data) => data / BLOCK as u64 * BLOCK as u64,
             Err(rustix::io::Errno::NXIO) => break,
             Err(error) => return Err(error.into()),
@@ -152,12 +206,12 @@ pub(super) fn sparse_sha256(path: &Path) -> io::Result<(Digest, u64)> {
         let want = usize::try_from((bytes - at).min(BLOCK as u64)).expect("a block fits");
         file.read_exact_at(&mut block[..want], at)?;
         if block[..want].iter().any(|byte| *byte != 0) {
-            hasher.update((at / BLOCK as u64).to_le_bytes());
-            hasher.update(&block[..want]);
+            take(&(at / BLOCK as u64).to_le_bytes())?;
+            take(&block[..want])?;
         }
         at += want as u64;
     }
-    Ok((Digest::Sha256(hasher.finalize().into()), bytes))
+    Ok(bytes)
 }
 
 /// Bytes an ordinary user may still write to the file system of `path` or of its nearest folder that exists; 0 if

@@ -108,7 +108,9 @@ impl Transfer<'_> {
                 (attempt, pause, most) = (1, self.manner.pause, part.have());
             }
             let wait = rest.unwrap_or_default().max(pause);
-            if !passing(&error) || attempt >= self.manner.attempts || wait > self.manner.rest.max(pause) {
+            // A mirror that is not there is not worth waiting for: there is another address.
+            let absent = self.address.is_mirror() && error.is_unreachable();
+            if absent || !passing(&error) || attempt >= self.manner.attempts || wait > self.manner.rest.max(pause) {
                 return (part, Err(error));
             }
             let asked = if rest.is_some() { ", as the server asks" } else { "" };
@@ -134,7 +136,7 @@ impl Transfer<'_> {
                     && had > 0
                     && let Err(error) = part.restart()
                 {
-                    return (part, Err(self.writing()(error).into()));
+                    return (part, Err(self.writing(had)(error).into()));
                 }
                 let (part, poured) = self.pour(response, part, total, tell).await;
                 (part, poured.map_err(Broken::from))
@@ -144,7 +146,7 @@ impl Transfer<'_> {
                 let afresh = matches!(broken.error, FetchError::Range { .. }) && had > 0;
                 match if afresh { part.restart() } else { Ok(()) } {
                     Ok(()) => (part, Err(broken)),
-                    Err(error) => (part, Err(self.writing()(error).into())),
+                    Err(error) => (part, Err(self.writing(had)(error).into())),
                 }
             }
         }
@@ -199,7 +201,7 @@ impl Transfer<'_> {
     ) -> (Part, Result<(), FetchError>) {
         let mut have = part.have();
         let (send, receive) = mpsc::channel(QUEUE);
-        let feed = async move {
+        let reading = async move {
             while let Some(piece) = self.heard(response.chunk()).await? {
                 have += piece.len() as u64;
                 if have > self.cap {
@@ -213,12 +215,15 @@ impl Transfer<'_> {
             }
             Ok(())
         };
-        let (fed, (mut part, written)) = tokio::join!(feed, blocking(move || part.drink(receive)));
-        let ended = match (written, fed) {
-            (Err(error), _) => Err(self.writing()(error)),
+        let (read, (mut part, written)) = tokio::join!(reading, blocking(move || part.drink(receive)));
+        let ended = match (written, read) {
+            (Err(error), _) => {
+                let needed = self.wanted.or(total).unwrap_or_else(|| part.have());
+                Err(self.writing(needed)(error))
+            }
             (Ok(()), Err(error @ FetchError::TooLong { .. })) => {
                 // What is too long is no beginning of the pin's.
-                part.restart().map_err(self.writing()).and(Err(error))
+                part.restart().map_err(self.writing(0)).and(Err(error))
             }
             (Ok(()), Err(error)) => Err(error),
             (Ok(()), Ok(())) => match self.wanted {
@@ -254,9 +259,10 @@ impl Transfer<'_> {
         FetchError::TooLong { url: self.address.to_string(), limit: self.cap }
     }
 
-    fn writing(&self) -> impl Fn(std::io::Error) -> FetchError + use<> {
+    /// A failure of this host's disk, on which `needed` bytes were to be written.
+    fn writing(&self, needed: u64) -> impl Fn(std::io::Error) -> FetchError + use<> {
         let folder = self.into.parent().unwrap_or(self.into);
-        failed(&format!("writing {}", self.into.display()), folder, self.cap)
+        failed(&format!("writing {}", self.into.display()), folder, needed)
     }
 }
 

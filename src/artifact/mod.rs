@@ -1,8 +1,7 @@
 //! Bytes in: fetched or built, hashed, and only then used.
 //!
 //! [`store`] keeps files under their digests and alone makes [`store::Verified`]; [`http`] and [`apt`] bring bytes
-//! to it; [`oci`] makes images of containers of its files; [`payload`] packs what the nodes get; [`image`] builds the disk
-//! they boot.
+//! to it; [`oci`] makes container images of them; [`payload`] packs what the nodes get; [`image`] builds or downloads the disk they boot.
 
 pub mod apt;
 pub mod cache;
@@ -11,12 +10,15 @@ mod fetch;
 mod files;
 pub mod http;
 pub mod image;
+mod member;
 pub mod mirror;
 pub mod oci;
+pub mod pack;
 mod part;
 pub mod payload;
 pub mod store;
 #[cfg(test)]
 mod support;
+mod unpack;
 
 pub use error::FetchError;

@@ -1,28 +1,24 @@
 //! What the nodes get, as one tar that can be attached as a raw read-only disk: same input, same bytes.
 
-use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Read};
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::FetchError;
 use super::error::CANNOT_SERIALISE;
-use super::files::{self, blocking, failed, sha256_of};
+use super::files::{self, Summed, blocking, failed, sha256_of};
+use super::member::{self, Member, Whole};
 use super::store::{Cache, Derived, Verified};
-use crate::command::{Argv, CommandError, Output};
+use super::unpack::LIMITS;
 use crate::durable;
 use crate::event::{Events, Step};
-use crate::lab::file::On;
-use crate::lab::pin::{Digest, Source};
+use crate::lab::file::{On, Taken};
+use crate::lab::pin::Digest;
 
 /// Raised when the same input shall give other bytes.
-const RECIPE: u32 = 1;
-
-/// A member may be a link to a member that is a link; more than this many is a circle.
-const LINKS: usize = 8;
+const RECIPE: u32 = 2;
 
 /// The tar and what is in it.
 #[derive(Clone, Debug)]
@@ -63,15 +59,56 @@ pub struct PayloadFile {
     pub on: On,
 }
 
-/// One package of the payload and what is taken out of it.
+/// One file of which nodes get something, and what.
 #[derive(Clone, Debug)]
 pub struct Part {
-    /// The Debian package.
-    pub package: Verified,
-    /// Which nodes get its files.
+    /// The file.
+    pub from: PartSource,
+    /// Which nodes get something of it.
     pub on: On,
-    /// Members, from the root, without a leading slash.
-    pub files: Vec<String>,
+    /// What they get of it.
+    pub files: Vec<Taken>,
+}
+
+impl Part {
+    /// A derived file as it is, at the root-relative path `to` on the nodes.
+    pub fn whole(file: Derived, on: On, to: impl Into<String>) -> Self {
+        let taken = Taken { from: None, to: to.into(), mode: None };
+        Self { from: PartSource::Derived(file), on, files: vec![taken] }
+    }
+}
+
+/// A file whose bytes are known.
+#[derive(Clone, Debug)]
+pub enum PartSource {
+    /// A pinned one: a package, an archive, a single file.
+    Verified(Verified),
+    /// One that was made here.
+    Derived(Derived),
+}
+
+impl PartSource {
+    fn name(&self) -> &str {
+        match self {
+            Self::Verified(file) => &file.pin().name,
+            Self::Derived(file) => file.recipe(),
+        }
+    }
+
+    fn digest(&self) -> &Digest {
+        match self {
+            Self::Verified(file) => &file.pin().digest,
+            Self::Derived(file) => file.digest(),
+        }
+    }
+
+    fn whole(&self) -> Whole<'_> {
+        let (path, bytes) = match self {
+            Self::Verified(file) => (file.path(), file.bytes()),
+            Self::Derived(file) => (file.path(), file.bytes()),
+        };
+        Whole { name: self.name(), path, bytes }
+    }
 }
 
 /// The manifest beside a cached payload.
@@ -83,14 +120,6 @@ struct Manifest {
 
 /// Pack `parts`, or use the tar an earlier run packed of the same, if its bytes are still what they were.
 pub async fn pack(cache: &Cache, parts: Vec<Part>, events: &Events) -> Result<Payload, FetchError> {
-    for part in &parts {
-        if !matches!(part.package.pin().source, Source::Apt { .. }) {
-            return Err(FetchError::NoWay {
-                name: part.package.pin().name.clone(),
-                what: "something else than a package",
-            });
-        }
-    }
     let recipe = recipe(&parts);
     let folder = cache.root().join("payload");
     let path = folder.join(format!("payload-{}.tar", &recipe.hex()[..16]));
@@ -100,7 +129,7 @@ pub async fn pack(cache: &Cache, parts: Vec<Part>, events: &Events) -> Result<Pa
     if let Some((sums, files)) = blocking(move || cached(&at)).await {
         return Ok(Payload { tar: Derived::new(path, sums, &name), files });
     }
-    events.progress(Step::Fetch, "payload", format!("packing files of {} packages", parts.len()));
+    events.progress(Step::Fetch, "payload", format!("packing files of {} artifacts", parts.len()));
     std::fs::create_dir_all(&folder).map_err(failed(&format!("making {}", folder.display()), &folder, 0))?;
     let at = path.clone();
     let (sums, files) = blocking(move || make(&at, &parts)).await?;
@@ -111,7 +140,7 @@ pub async fn pack(cache: &Cache, parts: Vec<Part>, events: &Events) -> Result<Pa
 /// Everything the bytes depend on.
 fn recipe(parts: &[Part]) -> Digest {
     let mut lines: Vec<String> =
-        parts.iter().map(|part| format!("{} {:?} {:?}", part.package.pin().digest, part.on, part.files)).collect();
+        parts.iter().map(|part| format!("{} {:?} {:?}", part.from.digest(), part.on, part.files)).collect();
     lines.sort();
     sha256_of(format!("{RECIPE}\n{}", lines.join("\n")).as_bytes())
 }
@@ -123,165 +152,83 @@ fn cached(path: &Path) -> Option<((Digest, u64), Vec<PayloadFile>)> {
     (sums.0 == manifest.tar).then_some((sums, manifest.files))
 }
 
-fn manifest_of(path: &Path) -> std::path::PathBuf {
+fn manifest_of(path: &Path) -> PathBuf {
     path.with_extension("json")
 }
 
+/// Make the tar at `path`. The members lie in files beside it meanwhile: a tar says how long each is before it comes.
 fn make(path: &Path, parts: &[Part]) -> Result<((Digest, u64), Vec<PayloadFile>), FetchError> {
+    let (part, scratch) = (path.with_extension("part"), path.with_extension("members"));
+    let made = gather(&scratch, parts).and_then(|members| {
+        let size = members.iter().map(|(file, _)| file.bytes).sum();
+        let writing = failed(&format!("writing {}", path.display()), path, size);
+        let write = || {
+            let tar = write(&part, &members)?;
+            let files: Vec<PayloadFile> = members.into_iter().map(|(file, _)| file).collect();
+            let manifest = Manifest { tar: tar.0, files };
+            durable::settle(&part, path)?;
+            durable::write(&manifest_of(path), &serde_json::to_vec_pretty(&manifest).expect(CANNOT_SERIALISE), 0o644)?;
+            Ok((tar, manifest.files))
+        };
+        write().map_err(writing)
+    });
+    // The first failure is the one to tell; what stays now is cleared by the next run.
+    let _ = clear(&scratch);
+    if made.is_err() {
+        let _ = std::fs::remove_file(&part);
+    }
+    made
+}
+
+/// The members in the order of the tar, each with the file it lies in.
+fn gather(scratch: &Path, parts: &[Part]) -> Result<Vec<(PayloadFile, PathBuf)>, FetchError> {
     let mut members = Vec::new();
-    for part in parts {
-        let package = &part.package.pin().name;
-        let mut tree = members_of(part.package.path(), part)?;
-        for wanted in &part.files {
-            let (mode, content) = tree
-                .remove(wanted)
-                .ok_or_else(|| FetchError::NoMember { package: package.clone(), path: wanted.clone() })?;
-            let (sha256, bytes) = (sha256_of(&content), content.len() as u64);
-            members.push((PayloadFile { path: wanted.clone(), sha256, mode, bytes, on: part.on }, content));
+    let making = failed(&format!("making {}", scratch.display()), scratch, 0);
+    clear(scratch).map_err(&making)?;
+    for (number, part) in parts.iter().enumerate().filter(|(_, part)| !part.files.is_empty()) {
+        let folder = scratch.join(number.to_string());
+        std::fs::create_dir_all(&folder).map_err(&making)?;
+        let wanted: Vec<Option<&str>> = part.files.iter().map(|taken| taken.from.as_deref()).collect();
+        let found = member::take(part.from.whole(), &wanted, &folder, LIMITS)?;
+        for (taken, Member { at, sha256, bytes, mode }) in part.files.iter().zip(found) {
+            let mode = taken.mode.unwrap_or(mode);
+            members.push((PayloadFile { path: taken.to.clone(), sha256, mode, bytes, on: part.on }, at));
         }
     }
     members.sort_by(|(a, _), (b, _)| (a.on == On::Master, &a.path).cmp(&(b.on == On::Master, &b.path)));
     let mut paths: Vec<&str> = members.iter().map(|(file, _)| file.path.as_str()).collect();
     paths.sort_unstable();
-    if let Some(twice) = paths.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(FetchError::Twice { path: twice[0].into() });
+    match paths.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(twice) => Err(FetchError::Twice { path: twice[0].into() }),
+        None => Ok(members),
     }
-    let size = members.iter().map(|(file, _)| file.bytes).sum();
-    let part = path.with_extension("part");
-    let writing = failed(&format!("writing {}", path.display()), path, size);
-    let written = write(&part, &members).and_then(|()| {
-        let sums = files::sha256(&part)?;
-        let files: Vec<PayloadFile> = members.into_iter().map(|(file, _)| file).collect();
-        let manifest = Manifest { tar: sums.0, files };
-        durable::settle(&part, path)?;
-        durable::write(&manifest_of(path), &serde_json::to_vec_pretty(&manifest).expect(CANNOT_SERIALISE), 0o644)?;
-        Ok((sums, manifest.files))
-    });
-    if written.is_err() {
-        // The first failure is the one to tell.
-        let _ = std::fs::remove_file(&part);
-    }
-    written.map_err(writing)
 }
 
-fn write(path: &Path, members: &[(PayloadFile, Vec<u8>)]) -> std::io::Result<()> {
-    let mut tar = tar::Builder::new(File::create(path)?);
-    for (file, content) in members {
+fn clear(folder: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        ended => ended,
+    }
+}
+
+/// Write the tar, and give its sum and length.
+fn write(path: &Path, members: &[(PayloadFile, PathBuf)]) -> std::io::Result<(Digest, u64)> {
+    let mut tar = tar::Builder::new(Summed::new(File::create(path)?));
+    for (file, at) in members {
         let mut header = tar::Header::new_gnu();
         header.set_size(file.bytes);
         header.set_mode(file.mode);
         header.set_uid(0);
         header.set_gid(0);
         header.set_mtime(0);
-        tar.append_data(&mut header, &file.path, content.as_slice())?;
-    }
-    tar.into_inner()?.sync_all()
-}
-
-/// The wanted members of a package: mode and content by path, links within the package followed.
-fn members_of(package: &Path, part: &Part) -> Result<BTreeMap<String, (u32, Vec<u8>)>, FetchError> {
-    let argv = Argv::new("dpkg-deb").arg("--fsys-tarfile").arg(package.display().to_string());
-    let doing = format!("unpacking {}", part.package.pin().name);
-    let failed = |source| FetchError::Command { doing: doing.clone(), source };
-    let mut child = Command::new(argv.program())
-        .args(&argv.words()[1..])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|source| failed(CommandError::Start { argv: argv.clone(), source }))?;
-    let stdout = child.stdout.take().expect("its output is piped");
-    let read = Members::read(BufReader::with_capacity(1 << 16, stdout));
-    // What it says on its error stream fits into a pipe: one line on a damaged package.
-    let follow = |source| failed(CommandError::Follow { argv: argv.clone(), source });
-    let ended = child.wait_with_output().map_err(follow)?;
-    if !ended.status.success() {
-        let stderr = String::from_utf8_lossy(&ended.stderr).into_owned();
-        let output = Output { ended: crate::command::ended(ended.status), stdout: String::new(), stderr };
-        return Err(failed(CommandError::Failed { argv, output }));
-    }
-    let members = read.map_err(|source| FetchError::Io { doing: doing.clone(), source })?;
-    Ok(part.files.iter().filter_map(|path| Some((path.clone(), members.take(path)?))).collect())
-}
-
-/// A package's tree: files by path, and links.
-#[derive(Default)]
-struct Members {
-    files: BTreeMap<String, (u32, Vec<u8>)>,
-    links: BTreeMap<String, String>,
-}
-
-impl Members {
-    /// Read a whole tree. Packages of a lab are a few MiB each, so all of it fits in memory.
-    fn read(stream: impl Read) -> std::io::Result<Self> {
-        let mut members = Self::default();
-        let mut tar = tar::Archive::new(stream);
-        for entry in tar.entries()? {
-            let mut entry = entry?;
-            let path = clean(Path::new(""), &entry.path()?);
-            let link = entry.link_name()?.map(std::borrow::Cow::into_owned);
-            match (entry.header().entry_type(), link) {
-                (tar::EntryType::Regular, _) => {
-                    let mut content = Vec::new();
-                    entry.read_to_end(&mut content)?;
-                    let mode = if entry.header().mode()? & 0o111 == 0 { 0o644 } else { 0o755 };
-                    members.files.insert(path, (mode, content));
-                }
-                (tar::EntryType::Symlink, Some(target)) => {
-                    let folder = Path::new(&path).parent().unwrap_or(Path::new("")).to_owned();
-                    members.links.insert(path, clean(&folder, &target));
-                }
-                (tar::EntryType::Link, Some(target)) => {
-                    members.links.insert(path, clean(Path::new(""), &target));
-                }
-                _ => {}
-            }
-        }
-        // What follows the end of the tree is read too: a writer whose reader leaves dies of it.
-        std::io::copy(&mut tar.into_inner(), &mut std::io::sink())?;
-        Ok(members)
-    }
-
-    fn take(&self, path: &str) -> Option<(u32, Vec<u8>)> {
-        let mut at = path;
-        for _ in 0..LINKS {
-            match self.links.get(at) {
-                Some(target) => at = target,
-                None => break,
-            }
-        }
-        // Cloned, since another member may be a link to the same file.
-        self.files.get(at).cloned()
-    }
-}
-
-/// `path`, seen from `folder`, as a path from the root without `.` and `..`.
-fn clean(folder: &Path, path: &Path) -> String {
-    use std::path::Component;
-    let mut words: Vec<String> = Vec::new();
-    for component in folder.join(path).components() {
-        match component {
-            Component::Normal(word) => words.push(word.to_string_lossy().into_owned()),
-            Component::ParentDir => {
-                words.pop();
-            }
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        // What is packed is summed once more: the file may have changed since.
+        let mut content = Summed::new(File::open(at)?.take(file.bytes));
+        tar.append_data(&mut header, &file.path, &mut content)?;
+        if content.sums() != (file.sha256, file.bytes) {
+            return Err(std::io::Error::other(format!("{} changed while it was packed", at.display())));
         }
     }
-    words.join("/")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn links_lead_within_the_package() {
-        assert_eq!(clean(Path::new("usr/bin"), Path::new("../sbin/prog")), "usr/sbin/prog");
-        assert_eq!(clean(Path::new("usr/bin"), Path::new("/lib/prog")), "lib/prog");
-        assert_eq!(clean(Path::new(""), Path::new("./usr/../../etc/x")), "etc/x");
-        let links = [("a", "b"), ("b", "a")].map(|(from, to)| (from.to_owned(), to.to_owned()));
-        let circle = Members { files: BTreeMap::new(), links: links.into() };
-        assert!(circle.take("a").is_none());
-    }
+    let tar = tar.into_inner()?;
+    tar.get_ref().sync_all()?;
+    Ok(tar.sums())
 }

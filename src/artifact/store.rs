@@ -14,7 +14,7 @@ use super::files::{self, EntryLock};
 use super::http::Manner;
 use super::mirror::{Address, Mirrors};
 use super::oci::Logins;
-use crate::event::Events;
+use crate::event::{Event, Events, Step};
 use crate::lab::name::LabName;
 use crate::lab::pin::{Digest, Pin, Source};
 
@@ -228,6 +228,7 @@ impl Store {
                 None => missing.push(pin),
             }
         }
+        self.room(missing.iter().map(|pin| (pin.digest, pin.bytes)))?;
         // The largest first: a long one begun last would have the line for itself at the end.
         missing.sort_by_key(|pin| std::cmp::Reverse(pin.bytes.unwrap_or(u64::MAX)));
         let (packages, others): (Vec<&Pin>, _) =
@@ -265,7 +266,7 @@ impl Store {
             }
         }
         if !left.is_empty() {
-            match self.from_archive(&left, events).await {
+            match self.by_apt(&left, events).await {
                 Ok(files) => ready.extend(files.into_iter().map(Ok)),
                 Err(error) => ready.push(Err(error)),
             }
@@ -273,7 +274,7 @@ impl Store {
         ready
     }
 
-    async fn from_archive(&self, pins: &[&Pin], events: &Events) -> Result<Vec<Verified>, FetchError> {
+    async fn by_apt(&self, pins: &[&Pin], events: &Events) -> Result<Vec<Verified>, FetchError> {
         let parts: Vec<PathBuf> = pins.iter().map(|pin| self.part(&pin.digest)).collect::<Result<_, _>>()?;
         let wanted: Vec<(&Pin, PathBuf)> = pins.iter().copied().zip(parts).collect();
         self.archive.download(&self.cache, &self.lab, &wanted, events).await?;
@@ -292,6 +293,10 @@ impl Store {
             Source::Oci { .. } => return Ok(verified(pin, Box::pin(self.pull(pin, events)).await?)),
         };
         let upstream: Vec<Address> = urls.iter().map(Address::upstream).collect();
+        // Told before its turn has come, so that who listens knows how much there is in all.
+        let (subject, doing) = (label(pin), "downloading".into());
+        let done = pin.bytes.map(|bytes| (0, bytes));
+        events.tell(Event::Progress { step: Step::Fetch, subject, doing, done });
         Ok(verified(pin, self.fetch(&self.order(pin, &upstream), events).await?))
     }
 

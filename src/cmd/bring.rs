@@ -8,10 +8,7 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 
 use crate::artifact::FetchError;
-use crate::artifact::apt::Archive;
-use crate::artifact::image::{self, Recipe};
-use crate::artifact::payload::{self, Part, Payload};
-use crate::artifact::store::{Reach, Store};
+use crate::artifact::payload::Payload;
 use crate::cluster::home::Locked;
 use crate::command::{Argv, Output};
 use crate::durable;
@@ -20,13 +17,10 @@ use crate::failure::{Exit, Failure};
 use crate::install::InstallError;
 use crate::install::pki::Pki;
 use crate::install::primer::Primer;
-use crate::lab::images::Origin;
 use crate::lab::name::{NodeName, PerNode};
 use crate::lab::plan::Plan;
 use crate::lab::render::{self, HostKey, Secrets};
-use crate::machine::{
-    DirectBoot, Image, ImageForm, Leased, Machine, Order, Place, Provider, ProviderError, Seed, console_tail, this_boot,
-};
+use crate::machine::{Image, Leased, Machine, Order, Place, Provider, ProviderError, Seed, console_tail, this_boot};
 use crate::proof::ask::{Ask, Askers};
 use crate::ssh::keys::ClusterKeys;
 use crate::ssh::{Remote, SshError};
@@ -34,6 +28,7 @@ use crate::wait::{self, Asked, Patience, WaitError};
 
 use super::cx::{ANSWER, Cx, counted};
 use super::draft::Draft;
+use super::fetch::{os_image, programs};
 
 /// What is brought up, and by whom.
 pub struct Site<'a> {
@@ -121,64 +116,17 @@ struct Own {
 }
 
 async fn fetch(site: &Site<'_>, locked: &Locked) -> Result<((Bytes, Own), String), Failure> {
-    let (image, payload) = tokio::try_join!(os_image(site), programs(site)).map_err(|error| not_fetched(&error))?;
+    let image = Box::pin(os_image(site.cx, &site.plan.lab, &site.draft.image, site.provider.image_form()));
+    let programs = Box::pin(programs(site.cx, site.plan));
+    let (image, payload) = tokio::try_join!(image, programs).map_err(|error| not_fetched(&error))?;
     let folder = locked.folder();
     let own = |what: &str, error: &(dyn std::error::Error + 'static)| {
         Failure::new(Exit::Unexpected, "cluster.secrets", format!("make the cluster's {what}")).because(error)
     };
     let keys = ClusterKeys::ensure(&folder.join("ssh"), &site.plan.nodes).map_err(|error| own("SSH keys", &error))?;
     let pki = Pki::ensure(&folder.join("pki"), site.plan).map_err(|error| own("certificates", &error))?;
-    let outcome = format!("image {} and {}", site.plan.image, counted(site.plan.artifacts.len(), "package"));
+    let outcome = format!("image {} and {}", site.plan.image, counted(site.plan.artifacts.len(), "artifact"));
     Ok(((Bytes { image, payload }, Own { keys, pki }), outcome))
-}
-
-fn reach_of(cx: &Cx<'_>) -> Reach {
-    if cx.offline { Reach::Offline } else { Reach::Online }
-}
-
-async fn os_image(site: &Site<'_>) -> Result<Image, FetchError> {
-    let (cx, wanted) = (site.cx, &site.draft.image);
-    let Origin::Build { suite, recipe } = &wanted.origin else {
-        return Err(FetchError::NoWay { name: wanted.name.clone(), what: "a downloaded image with this installer" });
-    };
-    let files = cx
-        .library
-        .image_recipe_files(recipe)
-        .map_err(|error| FetchError::Recipe { image: wanted.name.clone(), why: error.to_string() })?;
-    let recipe = Recipe::new(&wanted.name, suite, files.into_iter().map(|file| (file.path, file.bytes)));
-    let built = image::ensure(&cx.cache, &Archive::of_host(), &recipe, reach_of(cx), &cx.events).await?;
-    let tree = match site.provider.image_form() {
-        ImageForm::Disk => None,
-        ImageForm::Tree => Some(built.tree().await?),
-    };
-    cx.events.subject_done(Step::Fetch, format!("image {}", wanted.name), "there, digests right");
-    Ok(Image {
-        disk: built.disk.path().into(),
-        format: "raw",
-        boot: Some(DirectBoot {
-            kernel: built.kernel.path().into(),
-            initrd: built.initrd.path().into(),
-            cmdline: image::CMDLINE.into(),
-        }),
-        tree,
-        user: wanted.user.clone(),
-    })
-}
-
-async fn programs(site: &Site<'_>) -> Result<Payload, FetchError> {
-    let (cx, plan) = (site.cx, site.plan);
-    let store = Store::new(cx.cache.clone(), plan.lab.clone(), reach_of(cx), Archive::of_host())
-        .with_mirrors(cx.mirrors.clone());
-    let pins: Vec<_> = plan.artifacts.iter().map(|placed| placed.pin.clone()).collect();
-    let verified = store.ensure_all(&pins, &cx.events).await?;
-    let parts = verified.into_iter().zip(&plan.artifacts).map(|(package, placed)| Part {
-        package,
-        on: placed.on,
-        files: placed.files.iter().filter_map(|taken| taken.from.clone()).collect(),
-    });
-    let payload = payload::pack(&cx.cache, parts.collect(), &cx.events).await?;
-    cx.events.subject_done(Step::Fetch, "packages", "there, digests right");
-    Ok(payload)
 }
 
 fn render(site: &Site<'_>, locked: &Locked, bytes: &Bytes, own: &Own) -> Result<(PerNode<Seed>, String), Failure> {

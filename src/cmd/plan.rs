@@ -23,8 +23,9 @@ pub fn json(plan: &Plan) -> String {
     text
 }
 
-/// The plan for people. `checks` are what the proof will look at, one a line.
-pub fn text(plan: &Plan, checks: &[String], estimate: Option<&Estimate>) -> String {
+/// The plan for people. `checks` are what the proof will look at, one a line; `first` is what comes before the
+/// machines.
+pub fn text(plan: &Plan, checks: &[String], estimate: Option<&Estimate>, first: Option<&str>) -> String {
     let sections = [
         head(plan),
         columns(
@@ -34,7 +35,7 @@ pub fn text(plan: &Plan, checks: &[String], estimate: Option<&Estimate>) -> Stri
         addresses(plan),
         artifacts(plan),
         listed("checks", checks),
-        needs(plan, estimate),
+        needs(plan, estimate, first),
     ];
     sections.into_iter().filter(|section| !section.is_empty()).collect::<Vec<_>>().join("\n")
 }
@@ -144,10 +145,13 @@ fn listed(what: &str, lines: &[String]) -> String {
     format!("{} {what}:\n{}", lines.len(), lines.concat())
 }
 
-fn needs(plan: &Plan, estimate: Option<&Estimate>) -> String {
+fn needs(plan: &Plan, estimate: Option<&Estimate>, first: Option<&str>) -> String {
     let total = |part: fn(&NodePlan) -> u64| size(plan.nodes.values().map(part).sum());
     let (memory, disk) = (total(|node| node.memory_mib), total(|node| node.disk_mib));
     let mut text = format!("needs     {memory} of memory and at most {disk} of disk for the machines\n");
+    if let Some(first) = first {
+        let _ = writeln!(text, "first     {first}");
+    }
     if let Some(Estimate { seconds, why }) = estimate {
         let time = jiff::SignedDuration::from_secs(i64::try_from(*seconds).unwrap_or(i64::MAX));
         let _ = writeln!(text, "takes     about {time:#}: {why}");

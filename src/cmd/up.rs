@@ -20,7 +20,7 @@ use super::bring::{self, Site};
 use super::cx::{Cx, counted, not_locked};
 use super::draft::{Draft, complete};
 use super::kept::{self, keep, read_plan};
-use super::{down, verify};
+use super::{down, needs, verify};
 
 /// What is asked of `up`.
 pub struct Want {
@@ -122,8 +122,12 @@ pub async fn planned<'a>(cx: &Cx<'a>, want: &Want) -> Result<(Planned<'a>, Strin
         Failure::new(Exit::HostUnfit, "provider.none", "choose where machines run").because_text(error.to_string())
     })?;
     cx.events.note(choice.why.clone());
-    let (bearable, missing): (Vec<_>, Vec<_>) =
-        choice.provider.lacks(&plan).await.into_iter().partition(|lack| lack.bearable);
+    let mut lacks = choice.provider.lacks(&plan).await;
+    // What has machines had its bytes; should they be gone, fetching tells.
+    if known.is_none_or(|state| state.machines.is_empty()) {
+        lacks.extend(needs::lacks(cx, &draft, &plan).await?);
+    }
+    let (bearable, missing): (Vec<_>, Vec<_>) = lacks.into_iter().partition(|lack| lack.bearable);
     for lack in bearable {
         cx.events.warn(format!("{}; {}", lack.what, lack.remedy));
     }

@@ -34,7 +34,7 @@ fn questions(scene: &Scene<'_>, from: &NodeName, to: &NodeName) -> Result<[Probe
     let nobody = unused_pod(scene.plan.nodes[to].block);
     Ok([
         reach::ping_from_pod(target, machine::SMALL, 2),
-        reach::ping_from_pod(target, scene.plan.network.mtu, 2),
+        reach::ping_from_pod_anew(target, scene.plan.network.mtu, 2),
         reach::fetch_from_pod(&format!("http://{target}:{}/", container::HTTP_PORT)),
         reach::ping_from_pod(nobody, machine::SMALL, 1),
     ]

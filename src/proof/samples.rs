@@ -106,7 +106,7 @@ impl Stage {
         let yes = "1 packets transmitted, 1 packets received, 0% packet loss\n";
         let no = "1 packets transmitted, 0 packets received, 100% packet loss\n";
         self.in_pod(from, reach::ping_from_pod(target, 84, 2), 0, yes);
-        self.in_pod(from, reach::ping_from_pod(target, 1500, 2), 0, yes);
+        self.in_pod(from, reach::ping_from_pod_anew(target, 1500, 2), 0, yes);
         self.in_pod(from, reach::ping_from_pod(unused_pod(block), 84, 1), 1, no);
         let url = format!("http://{target}:{}/", container::HTTP_PORT);
         let page = format!("{}\n", container::probe_page(NONCE, node(to).as_str()));

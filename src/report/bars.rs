@@ -15,6 +15,29 @@ pub(super) struct Bars {
     current: BTreeMap<Step, ProgressBar>,
     subjects: BTreeMap<(Step, String), ProgressBar>,
     checks: BTreeMap<String, Mark>,
+    whole: Whole,
+}
+
+/// How much of all files of the fetch step is there, in bytes.
+#[derive(Default)]
+struct Whole(BTreeMap<String, (u64, u64)>);
+
+impl Whole {
+    fn moved(&mut self, subject: &str, done: (u64, u64)) {
+        self.0.insert(subject.into(), done);
+    }
+
+    fn ended(&mut self, subject: &str) {
+        if let Some((have, total)) = self.0.get_mut(subject) {
+            *have = *total;
+        }
+    }
+
+    /// The sums, once anything is known.
+    fn sums(&self) -> Option<(u64, u64)> {
+        let add = |sum: (u64, u64), one: &(u64, u64)| (sum.0 + one.0, sum.1 + one.1);
+        Some(self.0.values().fold((0, 0), add)).filter(|(_, total)| *total > 0)
+    }
 }
 
 impl Bars {
@@ -25,6 +48,7 @@ impl Bars {
             current: BTreeMap::new(),
             subjects: BTreeMap::new(),
             checks: BTreeMap::new(),
+            whole: Whole::default(),
         }
     }
 
@@ -62,6 +86,13 @@ impl Bars {
         bar
     }
 
+    /// Bytes on the step's own bar.
+    fn show_whole(&self) {
+        if let (Some(bar), Some((have, total))) = (self.current.get(&Step::Fetch), self.whole.sums()) {
+            measure(bar, "{prefix} {spinner} {elapsed:>4} {bar:24}", have, total);
+        }
+    }
+
     fn count_checks(&self) -> String {
         let passed = self.checks.values().filter(|mark| **mark == Mark::Pass).count();
         format!("{passed} of {} checks", self.checks.len())
@@ -89,11 +120,11 @@ impl Reader for Bars {
             Event::Progress { step, subject, doing, done } => {
                 let bar = self.subject(*step, subject);
                 if let Some((now, of)) = done {
-                    bar.set_style(style(
-                        "      {prefix:<18} {bar:24} {bytes:>10}/{total_bytes:<10} {bytes_per_sec:>12} {eta:>4} {wide_msg}",
-                    ));
-                    bar.set_length(*of);
-                    bar.set_position(*now);
+                    measure(&bar, "      {prefix:<18} {bar:24}", *now, *of);
+                    if *step == Step::Fetch {
+                        self.whole.moved(subject, (*now, *of));
+                        self.show_whole();
+                    }
                 }
                 bar.set_message(doing.clone());
             }
@@ -101,6 +132,10 @@ impl Reader for Bars {
                 let bar = self.subject(*step, subject);
                 bar.set_style(style("      {prefix:<18} ✓ {elapsed:>4} {wide_msg}"));
                 bar.finish_with_message(outcome.clone());
+                if *step == Step::Fetch {
+                    self.whole.ended(subject);
+                    self.show_whole();
+                }
             }
             Event::Machine { node, handle } => {
                 let bar = self.subject(Step::Boot, node);
@@ -123,6 +158,39 @@ impl Reader for Bars {
     }
 }
 
+/// Bytes, speed and time left on a bar that begins with `template`.
+fn measure(bar: &ProgressBar, template: &str, now: u64, of: u64) {
+    let first = bar.length().is_none();
+    if first {
+        let numbers = "{bytes:>10}/{total_bytes:<10} {bytes_per_sec:>12} {eta:>4} {wide_msg}";
+        bar.set_style(style(&format!("{template} {numbers}")));
+    }
+    bar.set_length(of);
+    bar.set_position(now);
+    if first {
+        // What an earlier run left says nothing of the speed of this one.
+        bar.reset_eta();
+    }
+}
+
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_is_the_sum_of_what_is_known() {
+        let mut whole = Whole::default();
+        assert_eq!(whole.sums(), None);
+        whole.moved("one", (5, 10));
+        whole.moved("two", (0, 100));
+        whole.moved("one", (2, 10));
+        assert_eq!(whole.sums(), Some((2, 110)));
+        whole.ended("two");
+        whole.ended("unknown");
+        assert_eq!(whole.sums(), Some((102, 110)));
+    }
 }

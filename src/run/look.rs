@@ -5,19 +5,20 @@ use serde_json::json;
 use super::{shown, want};
 use crate::cli::{Format, Wish};
 use crate::cmd::cx::Cx;
-use crate::cmd::{self, draft, up};
+use crate::cmd::{self, needs, up};
 use crate::failure::{Exit, Failure};
 use crate::proof::expect;
 
 pub(super) async fn planned(cx: &Cx<'_>, want: &up::Want, output: Format, quiet: bool) -> Result<Exit, Failure> {
-    let (_, plan) = up::drafted(cx, want)?;
-    draft::complete(&plan)?;
+    let (draft, plan) = up::drafted(cx, want)?;
+    cmd::draft::complete(&plan)?;
     let estimate = match cx.providers.first() {
         Some(provider) => provider.estimate(&plan).await,
         None => None,
     };
+    let first = needs::first(cx, &draft)?;
     let checks: Vec<String> = expect::expect(&plan).iter().map(|check| check.id().to_string()).collect();
-    shown(output, quiet, || cmd::plan::text(&plan, &checks, estimate.as_ref()), || json!(plan));
+    shown(output, quiet, || cmd::plan::text(&plan, &checks, estimate.as_ref(), first.as_deref()), || json!(plan));
     Ok(Exit::Done)
 }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use axum::http::{StatusCode, Uri};
 use calicolab::artifact::FetchError;
 use calicolab::artifact::apt::{Age, Archive, Part, Place};
-use calicolab::artifact::payload;
+use calicolab::artifact::payload::{self, PartSource};
 use calicolab::artifact::store::{Cache, Reach, Store, Verified};
 use calicolab::cmd::lock::{self, Change, Relocked, When};
 use calicolab::event::Events;
@@ -157,9 +157,9 @@ async fn packages_come_out_verified_and_their_files_in_one_tar() {
     let files = repository.ensure(&[two.clone(), one.clone()]).await.expect("both");
     assert_eq!(files.iter().map(|file| file.pin().name.as_str()).collect::<Vec<_>>(), ["two", "one"]);
     let part = |package: &Verified, on, members: &[&str]| payload::Part {
-        package: package.clone(),
+        from: PartSource::Verified(package.clone()),
         on,
-        files: members.iter().map(ToString::to_string).collect(),
+        files: members.iter().map(|path| Taken::same(*path)).collect(),
     };
     let parts = vec![
         part(&files[0], On::Master, &["usr/share/version"]),

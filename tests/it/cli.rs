@@ -1,6 +1,7 @@
 //! The command line as people and programs meet it: what it says, where, and with which exit code. No machine.
 
 mod lab;
+mod mirror;
 mod state;
 
 use std::process::{Command, Output, Stdio};
@@ -24,7 +25,9 @@ impl User {
 
     /// `command` in this user's environment.
     fn give(&self, mut command: Command) -> Command {
-        for name in ["CALICOLAB_CLUSTER", "CALICOLAB_LABS", "CALICOLAB_OFFLINE", "CI", "XDG_RUNTIME_DIR"] {
+        for name in
+            ["CALICOLAB_CLUSTER", "CALICOLAB_LABS", "CALICOLAB_OFFLINE", "CALICOLAB_MIRRORS", "CI", "XDG_RUNTIME_DIR"]
+        {
             command.env_remove(name);
         }
         command
@@ -168,4 +171,17 @@ fn a_missing_program_is_told_with_the_command_that_brings_it() {
     for word in ["qemu-system-x86_64 not found", "the program mmdebstrap", "apt-get install mmdebstrap"] {
         assert!(doctor.out.contains(word), "{word}: {}", doctor.out);
     }
+}
+
+#[test]
+fn what_the_image_needs_is_told_before_anything_is_made() {
+    let user = User::new();
+    let path = programs_without(&user, &["mmdebstrap"]);
+    let up = |words: &[&str], exit: Exit| Said::by(user.command(words).env("PATH", &path), exit.code());
+    up(&["up"], Exit::HostUnfit).tells(&["host.unfit", "the program mmdebstrap", "sudo apt-get install mmdebstrap"]);
+    let offline = up(&["up", "--offline"], Exit::Offline);
+    offline.tells(&["offline.missing", "image debian-12", "bird", "run once without --offline"]);
+    assert!(!std::path::Path::new(&user.path("home/clusters/primer")).exists(), "nothing was begun");
+    let plan = user.ends(&["plan"], Exit::Done).out;
+    assert!(plan.contains("image debian-12 is built here, once"), "{plan}");
 }

@@ -82,13 +82,11 @@ async fn as_told() {
     let order = order.to_string_lossy().into_owned();
     let (folder, pin) = order.split_once(' ').expect("a folder and a pin");
     let (events, _told) = Events::channel();
-    match store(Cache::at(folder)).ensure(&serde_json::from_str(pin).expect("a pin"), &events).await {
-        Ok(_) => std::process::exit(0),
-        Err(error) => {
-            eprintln!("[{}] {error}; {}", error.id(), error.remedy().unwrap_or_default());
-            std::process::exit(40);
-        }
+    let pin = serde_json::from_str(pin).expect("a pin");
+    if let Err(error) = store(Cache::at(folder)).ensure(&pin, &events).await {
+        panic!("[{}] {error}; {}", error.id(), error.remedy().unwrap_or_default());
     }
+    std::process::exit(0);
 }
 
 fn said(output: &Output) -> String {
@@ -154,7 +152,7 @@ async fn a_certificate_that_is_not_trusted_is_named_with_its_remedy() {
     let error = store(place.cache()).ensure(&pin, &events).await.expect_err("not trusted");
     assert!(matches!(error, FetchError::Untrusted { .. }), "{error:?}");
     let output = place.process(NAME, &pin).output().expect("it starts");
-    assert_eq!(output.status.code(), Some(40), "{}", said(&output));
+    assert!(!output.status.success());
     assert!(
         said(&output).contains("[download.untrusted]") && said(&output).contains("SSL_CERT_FILE"),
         "{}",
@@ -176,7 +174,7 @@ async fn the_proxy_of_the_environment_is_used() {
     let proxy = format!("http://{}", listener.local_addr().expect("bound"));
     // Only a proxy is asked with the whole address.
     let serve = async move |uri: axum::http::Uri| {
-        let asked = uri.to_string() == "http://upstream.example/file";
+        let asked = uri == "http://upstream.example/file";
         if asked { Ok(served) } else { Err(axum::http::StatusCode::BAD_GATEWAY) }
     };
     tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(serve)).await });

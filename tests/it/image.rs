@@ -128,4 +128,8 @@ async fn on_a_small_disk(folder: &Path) {
     let error = store.ensure(&pin, &events).await.expect_err("no room for the file");
     assert!(matches!(error, FetchError::DiskFull { needed, .. } if needed == 40 << 20), "{error}");
     assert_eq!(left(), 0);
+    // Where the pin does not say how long it is, the disk fills up first.
+    let error = store.ensure(&Pin { bytes: None, ..pin }, &events).await.expect_err("no room for the file");
+    assert!(matches!(error, FetchError::DiskFull { needed, .. } if needed == 40 << 20), "{error}");
+    assert_eq!(left(), 0);
 }

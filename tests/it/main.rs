@@ -5,6 +5,8 @@ mod cli;
 mod cloud_init;
 mod download;
 mod image;
+mod member;
+mod os_image;
 mod proof;
 mod registry;
 mod ssh;

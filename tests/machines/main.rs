@@ -1,9 +1,10 @@
 //! The story of `up` in real virtual machines, as an ordinary user lives it. Slow: `make e2e`.
 #![expect(clippy::print_stderr, reason = "a story of minutes is followed while it runs")]
 
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -31,6 +32,11 @@ impl Lab {
         eprint!("{}", String::from_utf8_lossy(&out.stderr));
         eprint!("{}", String::from_utf8_lossy(&out.stdout));
         out
+    }
+
+    /// What the command lines of its machines name.
+    fn label(&self) -> String {
+        self.home.path().file_name().expect("a name").to_string_lossy().into_owned()
     }
 
     #[track_caller]
@@ -72,14 +78,16 @@ fn count(proof: &Value, kind: &str) -> (usize, usize) {
     (passed, all.len())
 }
 
-/// Processes of this user whose command line names `label`.
-fn processes(label: &str) -> Vec<String> {
+/// Process ids and command lines of the virtual machines that name `label`.
+fn processes(label: &str) -> Vec<(String, String)> {
     std::fs::read_dir("/proc")
         .expect("procfs")
         .filter_map(Result::ok)
-        .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
-        .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
-        .filter(|line| line.starts_with("qemu-system") && line.contains(label))
+        .filter_map(|entry| {
+            let line = std::fs::read(entry.path().join("cmdline")).ok()?;
+            Some((entry.file_name().to_string_lossy().into_owned(), String::from_utf8_lossy(&line).replace('\0', " ")))
+        })
+        .filter(|(_, line)| line.starts_with("qemu-system") && line.contains(label))
         .collect()
 }
 
@@ -138,8 +146,7 @@ fn three_machines_and_four_beside_them() {
     // Nothing is left.
     lab.ok(&["down", "--all"]);
     lab.ok(&["down", "--all"]);
-    let home = lab.home.path().file_name().expect("a name").to_string_lossy().into_owned();
-    assert!(processes(&home).is_empty());
+    assert!(processes(&lab.label()).is_empty());
     let left = lab.home.path().join("clusters");
     assert!(!left.exists() || std::fs::read_dir(&left).expect("listed").next().is_none());
     assert_no_leases(lab.home.path());
@@ -153,6 +160,27 @@ fn reflectors_instead_of_a_mesh() {
     assert_eq!(count(&proof, "session."), (4, 4), "two clients and their reflector");
     assert_eq!(count(&proof, "route.").0, count(&proof, "route.").1);
     lab.ok(&["down", "rr"]);
+}
+
+#[test]
+fn a_machine_that_dies_while_it_boots_is_named() {
+    let lab = Lab::new();
+    let mut up =
+        lab.command(&["up", "--json", "--nodes", "2"]).stdout(Stdio::piped()).spawn().expect("calicolab starts");
+    let mut told = BufReader::new(up.stdout.take().expect("piped"))
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(&line.expect("text")).expect("one JSON object a line"));
+    let second = |event: &Value| event["event"] == "machine" && event["node"] == "calico-02";
+    assert!(told.by_ref().any(|event| second(&event)), "the second machine runs before `up` ends");
+    let machines = processes(&lab.label());
+    let (pid, _) = machines.iter().find(|(_, line)| line.contains("calico-02")).expect("its process");
+    assert!(Command::new("kill").args(["-KILL", pid]).status().expect("kill starts").success());
+    let failure = told.last().expect("a last line");
+    assert_eq!(up.wait().expect("it ends").code(), Some(60));
+    assert_eq!(failure["failure"]["error"]["id"], "boot.node-died", "{failure:#}");
+    assert!(failure.to_string().contains("calico-02"), "{failure:#}");
+    lab.ok(&["down", "--all"]);
+    assert!(processes(&lab.label()).is_empty());
 }
 
 fn assert_no_leases(home: &Path) {

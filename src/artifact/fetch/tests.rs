@@ -119,6 +119,20 @@ async fn what_a_mirror_lacks_is_no_warning() {
 }
 
 #[tokio::test]
+async fn a_mirror_that_is_not_there_is_asked_once_and_not_waited_for() {
+    let mut at = Fixture::new().await;
+    let closed = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port").local_addr().expect("bound");
+    let (stall, pause) = (Duration::from_secs(60), Duration::from_secs(60));
+    let store = at.mirrored(&[&format!("*=http://{closed}")]);
+    let store = store.with_manner(Manner { stall, pause, attempts: 3, rest: pause });
+    for _ in 0..3 {
+        let file = store.ensure(&at.pin(&["good"]), &at.events).await.expect("from the upstream");
+        std::fs::remove_file(file.path()).expect("removed");
+    }
+    assert_eq!(at.told().matches("warning: file 1: http://127.0.0.1").count(), 1);
+}
+
+#[tokio::test]
 async fn a_blob_is_had_with_a_header_that_no_other_host_sees() {
     let (at, other) = (Fixture::new().await, Fixture::new().await);
     let bytes = content();

@@ -161,7 +161,7 @@ async fn direct_boot(recipe: &Recipe, parsed: &Parsed, part: &Path, tree: PathBu
 }
 
 /// Remove a folder of a build, whoever owns what is in it; nothing there is fine.
-pub(super) async fn clear(folder: &Path) -> Result<(), FetchError> {
+pub(in crate::artifact) async fn clear(folder: &Path) -> Result<(), FetchError> {
     let at = folder.to_owned();
     let removed = blocking(move || match std::fs::remove_dir_all(&at) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),

@@ -1,16 +1,25 @@
-//! An OS image: built once on the host out of its own Debian archive, with kernel and initrd beside the disk.
+//! An OS image: built once on the host out of its own Debian archive, with kernel and initrd beside the disk; or downloaded.
 
+mod any;
 mod build;
+mod download;
 mod follow;
 mod initrd;
+mod kept;
 pub mod needs;
 mod recipe;
+#[cfg(test)]
+mod tests;
+mod vagrant;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use any::{Disk, Ready, cached, ensure_any, pin, recipe};
+pub(super) use build::clear;
+pub use kept::{FILES, Kept, all_kept, is_whole, kept};
 pub use needs::lacks;
 pub use recipe::{Recipe, RecipeFile};
 
@@ -83,7 +92,7 @@ pub async fn ensure(
     let subject = format!("image {}", recipe.name);
     let parsed = recipe.parse()?;
     let digest = recipe.digest();
-    let folder = cache.root().join("images").join(format!("{}-{}", recipe.name, &digest.hex()[..12]));
+    let folder = folder(cache, recipe);
     if let Some(built) = look(&folder, digest).await? {
         return Ok(built);
     }
@@ -124,6 +133,11 @@ pub async fn ensure(
     }
 }
 
+/// Where the image of `recipe` lies when it is built.
+fn folder(cache: &Cache, recipe: &Recipe) -> PathBuf {
+    cache.root().join("images").join(format!("{}-{}", recipe.name, &recipe.digest().hex()[..12]))
+}
+
 /// Hash what was built, list it, and give the folder its name.
 async fn keep(part: &Path, folder: &Path, recipe: Digest) -> Result<(), FetchError> {
     let (from, to) = (part.to_owned(), folder.to_owned());
@@ -153,15 +167,18 @@ async fn look(folder: &Path, recipe: Digest) -> Result<Option<Built>, FetchError
     read.map_err(failed(&format!("reading {}", folder.display()), folder, 0))
 }
 
-fn read(folder: &Path, recipe: Digest) -> std::io::Result<Option<Built>> {
+/// The list in `folder`, if it is of this recipe.
+fn listed(folder: &Path, recipe: Digest) -> std::io::Result<Option<List>> {
     let text = match std::fs::read(folder.join(LIST)) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         text => text?,
     };
-    let Ok(list) = serde_json::from_slice::<List>(&text) else { return Ok(None) };
-    if (list.schema, list.recipe) != (LIST_SCHEMA, recipe) {
-        return Ok(None);
-    }
+    let list = serde_json::from_slice::<List>(&text).ok();
+    Ok(list.filter(|list| (list.schema, list.recipe) == (LIST_SCHEMA, recipe)))
+}
+
+fn read(folder: &Path, recipe: Digest) -> std::io::Result<Option<Built>> {
+    let Some(list) = listed(folder, recipe)? else { return Ok(None) };
     let mark = format!("image {recipe}");
     let file = |name: &str| {
         let path = folder.join(name);

@@ -49,7 +49,9 @@ impl Store {
             }
         };
         let mut files = contents.files().split_off(contents.manifests.len());
-        pull.gauge.expect(files.iter().map(|file| file.bytes).sum());
+        pull.gauge.expect(files.iter().map(|file| file.bytes).fold(0, u64::saturating_add));
+        let absent = files.iter().filter(|file| !self.cache().file(&file.digest).exists());
+        self.room(absent.map(|file| (file.digest, Some(file.bytes))))?;
         // The largest first: a long one begun last would have the line for itself at the end.
         files.sort_by_key(|file| std::cmp::Reverse(file.bytes));
         let wanted = files.iter().map(|file| Wanted { digest: file.digest, bytes: Some(file.bytes), most: file.bytes });
@@ -112,6 +114,8 @@ impl<'a> Pull<'a> {
                 Err(error @ (FetchError::DiskFull { .. } | FetchError::Io { .. } | FetchError::Waited { .. })) => {
                     return Err(error);
                 }
+                // None of them is there to be asked, which was told when that was found out.
+                Err(FetchError::NoWay { .. }) => {}
                 Err(error) => told_of_next(&self.label, true, &error, self.events),
             }
         }

@@ -27,20 +27,20 @@ fn planned(sets: &[&str]) -> Plan {
     plan(&lab, &lock, &"demo".parse().expect("a name"), LabNet("198.18.7.0/24".parse().expect("a range")))
 }
 
-fn shown(plan: &Plan) -> String {
+fn shown(plan: &Plan, first: Option<&str>) -> String {
     let estimate = Estimate { seconds: 150, why: "no hardware acceleration".into() };
-    text(plan, &["link calico-01 calico-02".into(), "dns calico-01".into()], Some(&estimate))
+    text(plan, &["link calico-01 calico-02".into(), "dns calico-01".into()], Some(&estimate), first)
 }
 
 #[test]
 fn the_default_for_people() {
-    insta::assert_snapshot!(shown(&planned(&[])));
+    insta::assert_snapshot!(shown(&planned(&[]), Some("image debian-12 is built here, once")));
 }
 
 #[test]
 fn reflectors_for_people() {
     let plan = planned(&["bgp.mesh=off", "bgp.reflectors=calico-01", "bgp.timers=calico"]);
-    insta::assert_snapshot!(shown(&plan));
+    insta::assert_snapshot!(shown(&plan, None));
 }
 
 #[test]

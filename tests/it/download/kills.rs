@@ -36,7 +36,7 @@ impl Server {
         self.sent.lock().expect("not poisoned")
     }
 
-    async fn answer(self: Arc<Self>, headers: HeaderMap) -> Response {
+    fn answer(self: Arc<Self>, headers: &HeaderMap) -> Response {
         let range = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
         let from = range.and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
         let begin: usize = from.unwrap_or(0);
@@ -77,7 +77,7 @@ async fn ten_kills_and_no_byte_is_fetched_twice_beyond_one_buffer() {
     let part = place.part(&pin);
     let server = Arc::new(Server { bytes: bytes.clone().into(), part: part.clone(), sent: Mutex::default() });
     let serving = Arc::clone(&server);
-    let router = axum::Router::new().fallback(async move |headers: HeaderMap| serving.answer(headers).await);
+    let router = axum::Router::new().fallback(async move |headers: HeaderMap| serving.answer(&headers));
     tokio::spawn(async move { axum::serve(listener, router).await });
 
     let mut lengths = vec![0];
