@@ -1,8 +1,12 @@
 //! The command line: clap types; nothing that decides.
 
+mod bytes;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use bytes::{CacheVerb, MirrorVerb};
 
 use crate::failure::Exit;
 
@@ -235,20 +239,64 @@ pub enum Verb {
         #[command(flatten)]
         form: Form,
     },
-    /// Write a lab's lock: versions and digests of all it uses
+    /// Write a lab's lock: the digests of all it uses, out of their upstreams' own records
     Lock {
-        /// The lab
-        #[arg(default_value = "primer")]
-        lab: String,
-        /// Only Debian packages
+        /// The lab; with --check any number of them, and all if none is named
+        #[arg(value_name = "LAB")]
+        names: Vec<String>,
+        #[command(flatten)]
+        how: LockHow,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Bring every byte that labs use into the cache, verified
+    Fetch {
+        /// The labs
+        #[arg(default_value = "primer", env = "CALICOLAB_FETCH_LAB")]
+        lab: Vec<String>,
+        /// Also the files for other processors than the nodes'
         #[arg(long)]
-        apt_only: bool,
-        /// Only if the archive no longer has what is locked
-        #[arg(long)]
-        if_gone: bool,
-        /// Show what would change and write nothing
+        all_archs: bool,
+        /// List what is there and what would be fetched, and end
         #[arg(long)]
         dry_run: bool,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Write a lab with its lock, templates and every byte it uses as one file
+    Pack {
+        /// The lab
+        #[arg(default_value = "primer", env = "CALICOLAB_PACK_LAB")]
+        lab: String,
+        /// The file
+        #[arg(short = 'o', long = "output", value_name = "FILE")]
+        into: PathBuf,
+        /// Replace a file that is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Check a pack whole, then bring what it holds to where `up --offline` finds it
+    Unpack {
+        /// The file that `pack` wrote
+        file: PathBuf,
+        /// Show the pack's list and end; reads the list alone
+        #[arg(long, conflicts_with = "dry_run")]
+        list: bool,
+        /// Check every byte, show the list and write nothing
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// The cache: what it holds, whether it is whole, what can go
+    Cache {
+        #[command(subcommand)]
+        verb: CacheVerb,
+    },
+    /// Hand the cache out to other machines
+    Mirror {
+        #[command(subcommand)]
+        verb: MirrorVerb,
     },
     /// The labs: list, show, check, carry out of the binary
     Labs {
@@ -268,6 +316,33 @@ pub enum Verb {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+/// How a lock is made.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
+#[derive(Clone, Debug, Args)]
+pub struct LockHow {
+    /// Only Debian packages
+    #[arg(long)]
+    pub apt_only: bool,
+    /// Only if the archive no longer has what is locked
+    #[arg(long, requires = "apt_only")]
+    pub if_gone: bool,
+    /// Only these artifacts: names with commas between them
+    #[arg(long, value_name = "NAME", value_delimiter = ',', conflicts_with = "apt_only")]
+    pub only: Vec<String>,
+    /// Where nobody publishes a sum, fetch the file and take its own
+    #[arg(long, conflicts_with = "apt_only")]
+    pub first_use: bool,
+    /// Take what an upstream says now, though a pin says otherwise
+    #[arg(long, conflicts_with = "apt_only")]
+    pub accept_changed: bool,
+    /// Show what would change and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Judge the locks as they are; opens no connection
+    #[arg(long, conflicts_with_all = ["apt_only", "only", "first_use", "accept_changed", "dry_run"])]
+    pub check: bool,
 }
 
 /// What one can do with labs.

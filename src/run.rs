@@ -1,7 +1,9 @@
 //! From the command line to a story, and from its end to an exit code: the one place that shows a failure.
 
+mod bytes;
 mod config;
 mod labs;
+mod lock;
 mod look;
 
 use std::path::Path;
@@ -18,11 +20,12 @@ use crate::cluster::home::Home;
 use crate::cluster::lease::Leases;
 use crate::cluster::state;
 use crate::cmd::cx::{Cx, Interrupt};
+use crate::cmd::fetch::Archs;
 use crate::cmd::{self, power, up, verify};
 use crate::event::Events;
 use crate::failure::{Exit, Failure};
 use crate::lab::builtin::Library;
-use crate::lab::name::ClusterName;
+use crate::lab::name::{ClusterName, LabName};
 use crate::machine::{Kind, Provider};
 use crate::proof::Proof;
 use crate::report::{self, Manner, Reporter, data, json_data};
@@ -135,7 +138,8 @@ fn wish(wish: &Wish) -> state::Wish {
 }
 
 fn cluster_name(name: Option<&str>, lab: &str) -> Result<ClusterName, Failure> {
-    name.unwrap_or(lab).parse().map_err(|error: crate::lab::name::NameError| {
+    let word = name.map_or_else(|| LabName::cluster_word(lab), str::to_owned);
+    word.parse().map_err(|error: crate::lab::name::NameError| {
         Failure::new(Exit::Usage, "usage.name", "name the cluster").because(&error)
     })
 }
@@ -257,7 +261,17 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
         Verb::Plan { lab, name, wish, form } => {
             look::planned(cx, &want(lab, name.as_deref(), wish)?, form.output, quiet).await
         }
-        Verb::Lock { lab, apt_only, if_gone, dry_run } => labs::lock(cx, lab, *apt_only, *if_gone, *dry_run).await,
+        Verb::Lock { names, how, form } => lock::lock(cx, names, how, form.output, quiet).await,
+        Verb::Fetch { lab, all_archs, dry_run, form } => {
+            let archs = if *all_archs { Archs::All } else { Archs::Nodes };
+            bytes::fetch(cx, lab, archs, *dry_run, (form.output, quiet)).await
+        }
+        Verb::Pack { lab, into, force } => bytes::pack(cx, lab, into, *force, quiet).await,
+        Verb::Unpack { file, list, dry_run, form } => {
+            bytes::unpack(cx, file, *list, *dry_run, (form.output, quiet)).await
+        }
+        Verb::Cache { verb } => bytes::cache(cx, verb, quiet).await,
+        Verb::Mirror { verb } => bytes::mirror(cx, verb, quiet).await,
         Verb::Labs { verb } => labs::labs(cx, verb.as_ref(), quiet),
         Verb::Doctor { lab, form } => look::doctor(cx, lab, form.output, quiet).await,
         Verb::Completion { .. } => Ok(Exit::Done),

@@ -13,6 +13,7 @@ use crate::event::{Events, Step};
 use crate::lab::pin::Digest;
 use crate::wait::{Asked, Patience, until};
 
+/// What is read at one time, and what a disk is cut into.
 pub(super) const BLOCK: usize = 1 << 20;
 
 /// Another run may be building an image on a slow machine.
@@ -261,6 +262,17 @@ pub(super) async fn lock(path: &Path, subject: &str, events: &Events) -> Result<
     // Only for the words of those who wait: the lock itself is the kernel's.
     let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id()));
     Ok(EntryLock { _file: file })
+}
+
+/// The lock at `path` if nobody holds it; nothing where somebody does. Waits for nobody.
+pub(super) fn try_lock(path: &Path) -> io::Result<Option<EntryLock>> {
+    std::fs::create_dir_all(path.parent().unwrap_or(path))?;
+    let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(EntryLock { _file: file })),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
 }
 
 fn holder(file: &File) -> String {

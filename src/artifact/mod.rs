@@ -1,7 +1,8 @@
 //! Bytes in: fetched or built, hashed, and only then used.
 //!
 //! [`store`] keeps files under their digests and alone makes [`store::Verified`]; [`http`] and [`apt`] bring bytes
-//! to it; [`oci`] makes container images of them; [`payload`] packs what the nodes get; [`image`] builds or downloads the disk they boot.
+//! to it; [`oci`] makes images of containers of its files; [`payload`] packs what the nodes get; [`image`] builds or
+//! downloads the disk they boot; [`pack`](mod@pack) carries a lab with all of it.
 
 pub mod apt;
 pub mod cache;
@@ -16,6 +17,8 @@ pub mod oci;
 pub mod pack;
 mod part;
 pub mod payload;
+pub mod resolve;
+pub mod shelf;
 pub mod store;
 #[cfg(test)]
 mod support;

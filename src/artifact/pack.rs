@@ -28,6 +28,7 @@ pub use unpack::Unpacked;
 pub use write::{Existing, write};
 
 use crate::artifact::files::sha256_of;
+use crate::event::{Event, Events, Step};
 use crate::lab::name::LabName;
 use crate::lab::pin::{Arch, Digest};
 
@@ -99,6 +100,15 @@ const MARK: &str = "calicolab pack ";
 /// What the first member holds for a list of this digest.
 fn guard(list: &Digest) -> String {
     format!("{MARK}{PACK_SCHEMA}\n{list}  {LIST}\n")
+}
+
+/// From this length on a member is worth a word of its own.
+const WORTH_TELLING: u64 = 1 << 20;
+
+/// Tell how far a pack is come.
+fn told(events: &Events, step: Step, doing: &str, label: &str, bytes: u64, done: (u64, u64)) {
+    let doing = if bytes < WORTH_TELLING { doing.into() } else { format!("{doing} {label}") };
+    events.tell(Event::Progress { step, subject: "the pack".into(), doing, done: Some(done) });
 }
 
 #[cfg(test)]

@@ -292,11 +292,11 @@ impl Store {
             // In a box, since every story holds this future within its own.
             Source::Oci { .. } => return Ok(verified(pin, Box::pin(self.pull(pin, events)).await?)),
         };
-        let upstream: Vec<Address> = urls.iter().map(Address::upstream).collect();
         // Told before its turn has come, so that who listens knows how much there is in all.
         let (subject, doing) = (label(pin), "downloading".into());
         let done = pin.bytes.map(|bytes| (0, bytes));
         events.tell(Event::Progress { step: Step::Fetch, subject, doing, done });
+        let upstream: Vec<Address> = urls.iter().map(Address::upstream).collect();
         Ok(verified(pin, self.fetch(&self.order(pin, &upstream), events).await?))
     }
 

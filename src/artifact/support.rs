@@ -157,9 +157,9 @@ impl Fixture {
 
     pub(super) fn pin_of(&self, names: &[&str], name: &str, digest: Digest, bytes: usize) -> Pin {
         let urls = names.iter().map(|name| format!("{}/{name}", self.base)).collect();
-        let (version, found) = ("1".into(), "here".into());
+        let (version, trust, found) = ("1".into(), Trust::Published, "here".into());
         let (source, bytes) = (Source::Url { urls, sums: None }, Some(bytes as u64));
-        Pin { name: name.into(), version, arch: Arch::Amd64, source, digest, bytes, trust: Trust::Published, found }
+        Pin { name: name.into(), version, arch: Arch::Amd64, source, digest, bytes, trust, found }
     }
 
     pub(super) async fn get(&self, names: &[&str]) -> Result<Verified, FetchError> {

@@ -12,6 +12,9 @@ use crate::lab::addressing::overlap;
 /// VPNs cut them. They say nothing about who uses an address.
 const SHORTEST: u8 = 8;
 
+/// What reaches the host's own addresses.
+const OWN: &str = "this host";
+
 /// A network or address of this host's tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
@@ -68,6 +71,15 @@ impl Routes {
         Self(routes)
     }
 
+    /// This host's own addresses but those of its loopback.
+    pub fn own(&self) -> Vec<Ipv4Addr> {
+        let own = |route: &&Route| route.by == OWN && route.net.prefix_len() == 32 && !route.net.addr().is_loopback();
+        let mut all: Vec<Ipv4Addr> = self.0.iter().filter(own).map(|route| route.net.addr()).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
     /// The most telling route that shares an address with `net`: the widest, which is a network and no single address.
     pub fn overlapping(&self, net: Ipv4Net) -> Option<&Route> {
         self.0.iter().filter(|route| overlap(route.net, net)).min_by_key(|route| route.net.prefix_len())
@@ -115,10 +127,10 @@ fn table_routes(text: &str) -> Vec<Route> {
             let Some(net) = length.and_then(|length| Ipv4Net::new(at, length).ok()) else { continue };
             let by = match words.nth(1) {
                 Some("BROADCAST" | "MULTICAST" | "ANYCAST") => continue,
-                Some("LOCAL") => "this host".into(),
+                Some("LOCAL") => OWN.into(),
                 _ => match table.strip_prefix("Id ") {
                     Some(id) => format!("table {id}"),
-                    None => "this host".into(),
+                    None => OWN.into(),
                 },
             };
             routes.push(Route { net, by });

@@ -28,7 +28,7 @@ use crate::wait::{self, Asked, Patience, WaitError};
 
 use super::cx::{ANSWER, Cx, counted};
 use super::draft::Draft;
-use super::fetch::{os_image, programs};
+use super::fetch::{os_image, plan_offline, programs};
 
 /// What is brought up, and by whom.
 pub struct Site<'a> {
@@ -116,6 +116,7 @@ struct Own {
 }
 
 async fn fetch(site: &Site<'_>, locked: &Locked) -> Result<((Bytes, Own), String), Failure> {
+    plan_offline(site.cx, site.draft, site.plan).await?;
     let image = Box::pin(os_image(site.cx, &site.plan.lab, &site.draft.image, site.provider.image_form()));
     let programs = Box::pin(programs(site.cx, site.plan));
     let (image, payload) = tokio::try_join!(image, programs).map_err(|error| not_fetched(&error))?;

@@ -170,7 +170,7 @@ impl Interrupt {
     }
 
     /// Waits for the first one, for ever if need be.
-    async fn told(&self) {
+    pub async fn told(&self) {
         let mut told = self.0.clone();
         if told.wait_for(|told| *told).await.is_err() {
             // Nobody listens any more: nobody will interrupt.

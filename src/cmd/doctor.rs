@@ -5,9 +5,11 @@ use serde::Serialize;
 use crate::artifact::image::needs;
 use crate::failure::Failure;
 use crate::lab::images::Origin;
+use crate::lab::plan::Plan;
 use crate::machine::{Kind, Lack};
 
 use super::cx::Cx;
+use super::draft::installable;
 use super::table::columns;
 use super::up::{Want, drafted};
 
@@ -18,6 +20,8 @@ pub struct Report {
     pub providers: Vec<Fitness>,
     /// What building the image lacks.
     pub image: Vec<Lack>,
+    /// What keeps any host from bringing the lab up.
+    pub lab: Vec<Lack>,
     /// Proxy variables that downloads honour, by name; their values may hold passwords.
     pub proxies: Vec<String>,
     /// Mirrors in the order they are tried, without passwords, and where each is named.
@@ -64,9 +68,24 @@ pub async fn doctor(cx: &Cx<'_>, want: &Want) -> Result<Report, Failure> {
         PROXIES.iter().filter(|name| std::env::var_os(name).is_some()).map(|name| (*name).to_owned()).collect();
     let mirrors = cx.mirrors.iter().map(|mirror| (mirror.to_string(), mirror.named().to_string())).collect();
     let shown = |path: &std::path::Path| path.display().to_string();
-    let fit = providers.iter().any(able) && image.is_empty();
+    let lab = unable(&plan);
+    let fit = providers.iter().any(able) && image.is_empty() && lab.is_empty();
     let places = vec![("state".into(), shown(cx.home.root())), ("cache".into(), shown(cx.cache.root()))];
-    Ok(Report { providers, image, proxies, mirrors, places, fit })
+    Ok(Report { providers, image, lab, proxies, mirrors, places, fit })
+}
+
+/// What keeps any host from bringing it up.
+fn unable(plan: &Plan) -> Vec<Lack> {
+    let lack = |id: &str, what: String, remedy: String| Lack { id: id.into(), what, remedy, bearable: false };
+    let installer = installable(plan).err().map(|failure| {
+        lack(failure.id(), format!("no way to install `{}` labs yet", plan.installer), "calicolab doctor primer".into())
+    });
+    let bytes = (!plan.missing.is_empty()).then(|| {
+        let names: Vec<&str> = plan.missing.iter().map(|wanted| wanted.name.as_str()).collect();
+        let what = format!("the lock has no digest for {}", names.join(", "));
+        lack("lock.incomplete", what, format!("calicolab lock {}", plan.lab))
+    });
+    installer.into_iter().chain(bytes).collect()
 }
 
 /// The report for people.
@@ -81,7 +100,7 @@ pub fn text(report: &Report) -> String {
     if report.image.is_empty() {
         rows.push(vec!["ok".into(), "the image can be built".into(), String::new()]);
     }
-    rows.extend(report.image.iter().map(lack));
+    rows.extend(report.image.iter().chain(&report.lab).map(lack));
     rows.extend(report.places.iter().map(|(what, path)| vec!["ok".into(), format!("{what}: {path}"), String::new()]));
     if !report.proxies.is_empty() {
         rows.push(vec!["ok".into(), format!("proxies are set by {}", report.proxies.join(", ")), String::new()]);

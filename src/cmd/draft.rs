@@ -3,10 +3,10 @@
 use crate::cluster::state::Wish;
 use crate::failure::{Exit, Failure};
 use crate::lab::builtin::LibraryError;
-use crate::lab::file::Lab;
+use crate::lab::file::{Installer, Lab};
 use crate::lab::images::OsImage;
 use crate::lab::name::{ClusterName, LabName};
-use crate::lab::pin::Lock;
+use crate::lab::pin::{Lock, Wanted};
 use crate::lab::plan::{LabNet, Plan};
 use crate::lab::problem::nearest;
 use crate::lab::setting::{Setting, SettingError};
@@ -58,9 +58,21 @@ pub fn complete(plan: &Plan) -> Result<(), Failure> {
         return Ok(());
     }
     let names: Vec<&str> = plan.missing.iter().map(|wanted| wanted.name.as_str()).collect();
-    Err(Failure::new(Exit::LabInvalid, "lock.incomplete", format!("plan the lab {}", plan.lab))
-        .because_text(format!("its lock has no digest for {}", names.join(", ")))
-        .hint(format!("calicolab lock {} --apt-only", plan.lab)))
+    let failure = Failure::new(Exit::LabInvalid, "lock.incomplete", format!("plan the lab {}", plan.lab))
+        .because_text(format!("its lock has no digest for {}", names.join(", ")));
+    let why = plan.missing.iter().map(|Wanted { name, why, .. }| format!("{name}: {why}"));
+    Err(why.fold(failure, Failure::because_text).hint(format!("calicolab lock {}", plan.lab)))
+}
+
+/// A plan that `up` can carry out, or the failure that says what can be done instead.
+pub fn installable(plan: &Plan) -> Result<(), Failure> {
+    match plan.installer {
+        Installer::Primer => Ok(()),
+        other => Err(Failure::new(Exit::HostUnfit, "installer.none", format!("bring up the lab {}", plan.lab))
+            .because_text(format!("this calicolab cannot install `{other}` labs yet"))
+            .hint(format!("calicolab fetch {} (brings its bytes in, each verified)", plan.lab))
+            .hint("calicolab up primer")),
+    }
 }
 
 /// A lab that could not be read, in the words and with the code of the command line.

@@ -8,9 +8,10 @@ use serde::Serialize;
 use super::cx::counted;
 use super::table::{columns, size};
 use crate::lab::builtin::{self, Existing, Library, LibraryError, Text, write::write_all};
-use crate::lab::file::{Artifact, Lab};
+use crate::lab::file::{Artifact, Installer, Lab};
 use crate::lab::name::{LabName, NodeName};
-use crate::lab::pin::{Arch, Lock};
+use crate::lab::pin::{Lock, Wanted};
+use crate::lab::plan::pinned;
 use crate::lab::problem::Problems;
 use crate::lab::schema::lab_schema;
 use crate::lab::setting::Setting;
@@ -80,10 +81,12 @@ pub struct LabLine {
     pub nodes: Option<usize>,
     /// Its OS image.
     pub image: Option<String>,
-    /// How many of its artifacts are pinned.
-    pub pinned: usize,
+    /// How the cluster is built.
+    pub installer: Option<Installer>,
     /// How many artifacts it has.
     pub artifacts: usize,
+    /// Those without a digest for its nodes.
+    pub missing: Vec<String>,
     /// One line for people; for a wrong lab, how to learn more.
     pub about: String,
 }
@@ -99,40 +102,52 @@ fn line(library: &Library, name: LabName) -> Result<LabLine, LabsError> {
         Ok((lab, lock)) => Ok(LabLine {
             name,
             nodes: Some(lab.nodes.names.len()),
-            pinned: lab.artifacts.len() - unpinned(&lab, &lock).len(),
+            installer: Some(lab.installer),
+            missing: unpinned(&lab, &lock),
             artifacts: lab.artifacts.len(),
             image: Some(lab.image),
             about: lab.about,
         }),
         Err(LabsError::Wrong { source, .. }) => {
             let about = format!("{} problems: calicolab labs check {name}", source.iter().len());
-            Ok(LabLine { name, nodes: None, image: None, pinned: 0, artifacts: 0, about })
+            Ok(LabLine { name, nodes: None, image: None, installer: None, artifacts: 0, missing: Vec::new(), about })
         }
         Err(error) => Err(error),
     }
 }
 
-fn unpinned<'l>(lab: &'l Lab, lock: &Lock) -> Vec<&'l str> {
-    // As the plan sees it: a pin of another source is no pin.
-    let pinned = |of: &&Artifact| lock.pin(&of.name, Arch::Amd64).is_some_and(|pin| pin.source == of.source);
-    lab.artifacts.iter().filter(|artifact| !pinned(artifact)).map(|artifact| artifact.name.as_str()).collect()
+/// The artifacts without a digest for the lab's nodes, as the plan sees it: a pin of another source is no pin.
+fn unpinned(lab: &Lab, lock: &Lock) -> Vec<String> {
+    let missing = |of: &&Artifact| pinned(of, lock, lab.arch).is_err();
+    lab.artifacts.iter().filter(missing).map(|artifact| artifact.name.clone()).collect()
+}
+
+/// Whether a lock is complete, in a word or two.
+fn completeness(missing: usize) -> String {
+    if missing == 0 { "complete".into() } else { format!("{missing} missing") }
 }
 
 /// The list for people.
 pub fn list_table(labs: &[LabLine]) -> String {
     let rows = labs.iter().map(|lab| {
         let shown = |count: Option<usize>| count.map_or_else(|| "-".into(), |count| count.to_string());
-        let pinned = lab.nodes.map_or_else(|| "-".into(), |_| format!("{}/{}", lab.pinned, lab.artifacts));
+        let lock = lab.nodes.map_or_else(|| "-".into(), |_| completeness(lab.missing.len()));
+        let installer = lab.installer.map_or_else(|| "-".into(), |installer| installer.to_string());
         let image = lab.image.clone().unwrap_or_else(|| "-".into());
-        vec![lab.name.to_string(), shown(lab.nodes), image, pinned, lab.about.clone()]
+        vec![lab.name.to_string(), shown(lab.nodes), installer, image, lock, lab.about.clone()]
     });
-    columns(&["LAB", "NODES", "IMAGE", "PINNED", "ABOUT"], rows)
+    columns(&["LAB", "NODES", "INSTALLER", "IMAGE", "LOCK", "ABOUT"], rows)
 }
 
 /// One lab for people: what it is made of, and what its README says.
 pub fn show(library: &Library, name: &LabName) -> Result<String, LabsError> {
     let text = library.lab(name).map_err(LabsError::Library)?;
     let (lab, lock) = read(library, name, &[], None)?;
+    let missing: Vec<Wanted> = lab
+        .artifacts
+        .iter()
+        .filter_map(|artifact| pinned(artifact, &lock, lab.arch).err().map(|wanted| *wanted))
+        .collect();
     let nodes: Vec<&str> = lab.nodes.names.iter().map(NodeName::as_str).collect();
     let each = format!(
         "{}, {} memory, {} disk each",
@@ -146,16 +161,27 @@ pub fn show(library: &Library, name: &LabName) -> Result<String, LabsError> {
         ("image", lab.image.clone()),
         ("installer", lab.installer.to_string()),
         ("nodes", format!("{} ({each})", nodes.join(", "))),
-        ("pods", format!("{}, a block of /{} for each node", lab.network.pods, lab.network.block)),
+        ("pods", format!("{}, in blocks of /{}", lab.network.pods, lab.network.block)),
         ("services", lab.network.services.to_string()),
         ("AS", lab.bgp.asn.to_string()),
         (
-            "pinned",
-            format!("{} of {} artifacts", lab.artifacts.len() - unpinned(&lab, &lock).len(), lab.artifacts.len()),
+            "lock",
+            format!(
+                "{} of {} artifacts, {}",
+                lab.artifacts.len() - missing.len(),
+                lab.artifacts.len(),
+                completeness(missing.len())
+            ),
         ),
     ];
     for (what, fact) in facts {
         let _ = writeln!(out, "{what:<10} {fact}");
+    }
+    for Wanted { name, why, .. } in &missing {
+        let _ = writeln!(out, "{:<10} {name}: {why}", "missing");
+    }
+    if !missing.is_empty() {
+        let _ = writeln!(out, "{:<10} `calicolab lock {name}` finds what can be found", "");
     }
     if let Some(readme) = library.readme(name).map_err(LabsError::Library)? {
         let _ = write!(out, "\n{}", readme.text);
@@ -210,7 +236,7 @@ pub fn check(library: &Library, lab: &str) -> Result<Checked, LabsError> {
         _ => at_path(path).map_err(LabsError::Library)?.ok_or_else(|| LabsError::NoFile { path: path.into() })?,
     };
     let (lab, lock) = read_texts(library, &name, &text, lock.as_ref(), &[])?;
-    let unpinned = unpinned(&lab, &lock).into_iter().map(str::to_owned).collect();
+    let unpinned = unpinned(&lab, &lock);
     Ok(Checked { file: text.shown, lab, unpinned })
 }
 

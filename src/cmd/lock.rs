@@ -1,4 +1,4 @@
-//! `calicolab lock`: versions of Debian packages to digests, out of the archive's signed index.
+//! `calicolab lock`: versions to digests, out of the archive's signed index and out of upstreams' own records.
 
 use std::path::Path;
 
@@ -9,7 +9,14 @@ use crate::artifact::apt::{Age, Archive, NODE_ARCH, Record};
 use crate::artifact::store::Cache;
 use crate::event::Events;
 use crate::lab::file::{Artifact, Lab};
-use crate::lab::pin::{LOCK_SCHEMA, Lock, Pin, Source, Trust, Wanted};
+use crate::lab::pin::{Arch, Digest, LOCK_SCHEMA, Lock, Pin, Source, Trust, Wanted};
+
+pub mod check;
+mod show;
+mod sources;
+
+pub use show::{json, table};
+pub use sources::{Made, Refused};
 
 /// When pins are made anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,15 +27,56 @@ pub enum When {
     IfGone,
 }
 
+/// What `lock` is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Want {
+    /// Artifacts by name; all if there is none.
+    pub only: Vec<String>,
+    /// Take the sum of what comes where nobody publishes one.
+    pub first_use: bool,
+    /// Take what an upstream says now though it contradicts a pin.
+    pub accept_changed: bool,
+}
+
+impl Want {
+    fn chooses(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|one| one == name)
+    }
+}
+
 /// A pin that changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
     /// What the lab calls it.
     pub name: String,
-    /// The version before, if there was one.
-    pub old: Option<String>,
-    /// The version now; none if the archive has no such package.
-    pub new: Option<String>,
+    /// The processor it is for.
+    pub arch: Arch,
+    /// The pin before, if there was one.
+    pub old: Option<Side>,
+    /// The pin now, if there is one.
+    pub new: Option<Side>,
+}
+
+/// What a change tells of a pin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Side {
+    /// The version.
+    pub version: String,
+    /// The digest.
+    pub digest: Digest,
+    /// How far the digest can be believed.
+    pub trust: Trust,
+}
+
+impl Change {
+    /// What changed between two pins of one artifact, if anything did that people look at.
+    fn between(old: Option<&Pin>, new: Option<&Pin>) -> Option<Self> {
+        let side = |pin: &Pin| Side { version: pin.version.clone(), digest: pin.digest, trust: pin.trust };
+        let any = new.or(old)?;
+        let (name, arch) = (any.name.clone(), any.arch);
+        let (old, new) = (old.map(side), new.map(side));
+        (old != new).then_some(Self { name, arch, old, new })
+    }
 }
 
 /// A lock made anew and what changed in it.
@@ -40,12 +88,44 @@ pub struct Relocked {
     pub changes: Vec<Change>,
 }
 
+impl Relocked {
+    /// The same where nobody but the archive was asked.
+    pub fn alone(self) -> Made {
+        let Self { lock, changes } = self;
+        Made { lock, changes, refused: Vec::new(), notes: Vec::new(), failed: Vec::new() }
+    }
+}
+
 /// Why a lock could not be written.
 #[derive(Debug, thiserror::Error)]
 #[error("{} could not be written", path.display())]
 pub struct WriteError {
     path: std::path::PathBuf,
     source: std::io::Error,
+}
+
+/// Resolve all that `want` chooses of `lab`, of every source. Debian's archive is asked only if a chosen artifact comes
+/// from there.
+pub async fn all(
+    cache: &Cache,
+    archive: &Archive,
+    lab: &Lab,
+    lock: &Lock,
+    want: &Want,
+    events: &Events,
+) -> Result<Made, FetchError> {
+    let mut made = sources::resolve(cache, lab, lock, want, events).await;
+    let chosen = lab.artifacts.iter().filter(|artifact| want.chooses(&artifact.name)).cloned().collect();
+    let part = Lab { artifacts: chosen, ..lab.clone() };
+    if packages(&part).next().is_none() {
+        return Ok(made);
+    }
+    let records = ask(cache, archive, &part, Age::Fresh, events).await?;
+    let chosen = |artifact: &Artifact| want.chooses(&artifact.name);
+    let Relocked { lock, changes } = relock(lab, &made.lock, &records, chosen, jiff::Zoned::now().date());
+    made.lock = lock;
+    made.changes.extend(changes);
+    Ok(made)
 }
 
 /// Pin the Debian packages of `lab` to what its suite has now, by the archive's signature; pins of other sources stay
@@ -73,7 +153,7 @@ pub async fn apt_only(
         }
         records = ask(cache, archive, lab, Age::Fresh, events).await?;
     }
-    Ok(relock(lab, lock, &records, jiff::Zoned::now().date()))
+    Ok(relock(lab, lock, &records, |_| true, jiff::Zoned::now().date()))
 }
 
 /// Write a lock, whole or not at all; its folder is made.
@@ -86,7 +166,9 @@ pub fn write(path: &Path, lock: &Lock) -> Result<(), WriteError> {
 
 /// A lock as the text of its file.
 pub fn text(lock: &Lock) -> String {
-    let yaml = serde_saphyr::to_string(lock).expect("plain data can be written");
+    // A line for each value: an address is copied as a whole, and a change of one is a change of one line.
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+    let yaml = serde_saphyr::to_string_with_options(lock, options).expect("plain data can be written");
     format!("# Written by `calicolab lock`; do not edit by hand. No lab floats: these are the bytes it means.\n{yaml}")
 }
 
@@ -121,14 +203,25 @@ async fn ask(
     Ok(records)
 }
 
-/// Pure: the new lock out of the index, whose first record of a package is the newest.
-fn relock(lab: &Lab, lock: &Lock, records: &[Record], today: jiff::civil::Date) -> Relocked {
+/// Pure: the new lock out of the index, whose first record of a package is the newest. What is no package, or not
+/// chosen, stays as it is.
+fn relock(
+    lab: &Lab,
+    lock: &Lock,
+    records: &[Record],
+    chosen: impl Fn(&Artifact) -> bool,
+    today: jiff::civil::Date,
+) -> Relocked {
     let mut pins = Vec::new();
     let mut missing = Vec::new();
     let mut changes = Vec::new();
     for artifact in &lab.artifacts {
         let old = lock.pin(&artifact.name, NODE_ARCH);
-        let Source::Apt { package, suite } = &artifact.source else {
+        let package = match &artifact.source {
+            Source::Apt { package, suite } if chosen(artifact) => Some((package, suite)),
+            _ => None,
+        };
+        let Some((package, suite)) = package else {
             pins.extend(lock.pins.iter().filter(|pin| pin.name == artifact.name).cloned());
             missing.extend(lock.missing.iter().filter(|wanted| wanted.name == artifact.name).cloned());
             continue;
@@ -140,30 +233,27 @@ fn relock(lab: &Lab, lock: &Lock, records: &[Record], today: jiff::civil::Date) 
             pins.push(old.clone());
             continue;
         }
-        changes.push(Change {
+        let new = record.map(|record| Pin {
             name: artifact.name.clone(),
-            old: old.map(|pin| pin.version.clone()),
-            new: record.map(|record| record.version.clone()),
+            version: record.version.clone(),
+            arch: NODE_ARCH,
+            source: artifact.source.clone(),
+            digest: record.digest,
+            bytes: Some(record.bytes),
+            trust: Trust::Published,
+            found: format!("signed index of Debian {suite}, read on {today}"),
         });
-        match record {
-            Some(record) => pins.push(Pin {
-                name: artifact.name.clone(),
-                version: record.version.clone(),
-                arch: NODE_ARCH,
-                source: artifact.source.clone(),
-                digest: record.digest,
-                bytes: Some(record.bytes),
-                trust: Trust::Published,
-                found: format!("signed index of Debian {suite}, read on {today}"),
-            }),
-            None => missing.push(Wanted {
+        changes.extend(Change::between(old, new.as_ref()));
+        if new.is_none() {
+            missing.push(Wanted {
                 name: artifact.name.clone(),
                 version: None,
                 arch: NODE_ARCH,
                 source: artifact.source.clone(),
                 why: format!("Debian {suite} has no package {package} on {today}"),
-            }),
+            });
         }
+        pins.extend(new);
     }
     Relocked { lock: Lock { schema: LOCK_SCHEMA, pins, missing }, changes }
 }

@@ -51,7 +51,8 @@ fn node_row(plan: &Plan, name: &NodeName, node: &NodePlan) -> Vec<String> {
         name.to_string(),
         if *name == plan.master { "master".into() } else { "node".into() },
         node.address.to_string(),
-        node.block.to_string(),
+        // Calico's own address management gives blocks to nodes as they ask.
+        if plan.installer.has_kubernetes() { "-".into() } else { node.block.to_string() },
         node.cpus.to_string(),
         size(node.memory_mib),
         size(node.disk_mib),
@@ -73,6 +74,7 @@ fn peer_word(plan: &Plan, peer: &Peer) -> String {
 fn addresses(plan: &Plan) -> String {
     let net = &plan.network;
     let servers: Vec<String> = plan.dns_servers().map(|(node, address)| format!("{address} on {node}")).collect();
+    let servers = if servers.is_empty() { "pods of the cluster's choice".into() } else { servers.join(" and ") };
     let timers = match plan.bgp.timers {
         Timers::Quick => "quick timers",
         Timers::Calico => "Calico's timers",
@@ -92,7 +94,7 @@ fn addresses(plan: &Plan) -> String {
         ("pods", net.pods.to_string()),
         ("services", net.services.to_string()),
         ("api", format!("{} ({})", net.api, net.api_name)),
-        ("dns", format!("{} for {}, answered by {}", net.dns, net.domain, servers.join(" and "))),
+        ("dns", format!("{} for {}, answered by {}", net.dns, net.domain, servers)),
         ("bgp", format!("AS {}, {routing}, {timers}, {halves} half-sessions", plan.bgp.asn)),
     ];
     facts.map(|(what, fact)| format!("{what:<9} {fact}\n")).concat()

@@ -18,3 +18,8 @@ pub(in crate::cmd) fn columns(header: &[&str], rows: impl IntoIterator<Item = Ve
 pub(in crate::cmd) fn size(mib: u64) -> String {
     if mib >= 1024 && mib.is_multiple_of(1024) { format!("{}GiB", mib / 1024) } else { format!("{mib}MiB") }
 }
+
+/// A number of bytes as people write it.
+pub(in crate::cmd) fn bytes(number: u64) -> String {
+    indicatif::HumanBytes(number).to_string()
+}

@@ -18,7 +18,8 @@ use crate::ssh::Remote;
 
 use super::bring::{self, Site};
 use super::cx::{Cx, counted, not_locked};
-use super::draft::{Draft, complete};
+use super::draft::{Draft, complete, installable};
+use super::fetch::plan_offline;
 use super::kept::{self, keep, read_plan};
 use super::{down, needs, verify};
 
@@ -112,6 +113,7 @@ fn known(cx: &Cx<'_>, cluster: &ClusterName) -> Result<Option<ClusterState>, Fai
 /// Read, choose, plan, and ask what the host lacks. Changes nothing.
 pub async fn planned<'a>(cx: &Cx<'a>, want: &Want) -> Result<(Planned<'a>, String), Failure> {
     let (draft, plan) = drafted(cx, want)?;
+    installable(&plan)?;
     complete(&plan)?;
     let known = known(cx, &want.cluster)?;
     if known.is_some() {
@@ -125,7 +127,8 @@ pub async fn planned<'a>(cx: &Cx<'a>, want: &Want) -> Result<(Planned<'a>, Strin
     let mut lacks = choice.provider.lacks(&plan).await;
     // What has machines had its bytes; should they be gone, fetching tells.
     if known.is_none_or(|state| state.machines.is_empty()) {
-        lacks.extend(needs::lacks(cx, &draft, &plan).await?);
+        plan_offline(cx, &draft, &plan).await?;
+        lacks.extend(needs::lacks(cx, &draft).await?);
     }
     let (bearable, missing): (Vec<_>, Vec<_>) = lacks.into_iter().partition(|lack| lack.bearable);
     for lack in bearable {

@@ -11,6 +11,7 @@ use super::name::LabName;
 use super::problem::{Problems, nearest};
 use crate::lab::builtin::write::write_all;
 
+mod parts;
 #[cfg(test)]
 mod tests;
 pub(crate) mod write;

@@ -1,7 +1,7 @@
 //! A small lab for the tests of what stands on labs.
 
 use super::file::{Bgp, Installer, Lab, Network, Nodes, Timers};
-use super::pin::Lock;
+use super::pin::{Arch, Lock};
 use super::plan::{LabNet, Plan, ProofPlan, plan};
 
 /// A lab of these nodes, of small machines, in a mesh of AS 64512; it has no artifacts.
@@ -11,6 +11,7 @@ pub(crate) fn lab(nodes: &[&str]) -> Lab {
         name: "primer".parse().expect("a name"),
         about: String::new(),
         image: "debian-12".into(),
+        arch: Arch::Amd64,
         installer: Installer::Primer,
         nodes: Nodes {
             names: nodes.iter().map(|name| name.parse().expect("a name")).collect(),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::images::Images;
 use super::name::{LabName, NodeName};
-use super::pin::Source;
+use super::pin::{Arch, Source, filled};
 use super::plan::ProofPlan;
 use super::problem::Problems;
 use super::setting::{self, Setting};
@@ -31,6 +31,8 @@ pub struct Lab {
     pub about: String,
     /// Key in `images.yaml`.
     pub image: String,
+    /// The processor of the image, and so of the nodes.
+    pub arch: Arch,
     /// How the cluster is built on the machines.
     pub installer: Installer,
     /// The machines.
@@ -63,18 +65,22 @@ impl Lab {
         let bgp = sections::bgp(&mut top, nodes.as_ref());
         let artifacts = artifacts::artifacts(&mut top);
         let proof = sections::proof(&mut top);
-        if let Some(image) = &image {
-            let checked = images.fits(&image.value, installer.as_ref().map(|found| found.value));
-            if let Err(reason) = checked {
-                top.problem(reason.at(&image.at));
+        let arch = image.as_ref().and_then(|image| {
+            match images.fits(&image.value, installer.as_ref().map(|found| found.value)) {
+                Ok(fitting) => Some(fitting.arch),
+                Err(reason) => {
+                    top.problem(reason.at(&image.at));
+                    None
+                }
             }
-        }
+        });
         top.end();
         let lab = (|| {
             Some(Self {
                 name: name.clone(),
                 about: about?.value,
                 image: image?.value,
+                arch: arch?,
                 installer: installer?.value,
                 nodes: nodes?,
                 network,
@@ -147,10 +153,28 @@ pub enum Timers {
 pub enum Installer {
     /// etcd, BIRD and containers without Kubernetes.
     Primer,
+    /// Kubernetes out of its server binaries, each under a unit of its own.
+    Binaries,
+    /// Kubernetes by kubeadm.
+    Kubeadm,
+    /// Kubernetes as CoreOS machines were given it in 2016: units and files in cloud-config.
+    Coreos,
 }
 
 /// The installers by the words that files call them.
-pub(in crate::lab) const INSTALLERS: [(&str, Installer); 1] = [("primer", Installer::Primer)];
+pub(in crate::lab) const INSTALLERS: [(&str, Installer); 4] = [
+    ("primer", Installer::Primer),
+    ("binaries", Installer::Binaries),
+    ("kubeadm", Installer::Kubeadm),
+    ("coreos", Installer::Coreos),
+];
+
+impl Installer {
+    /// Whether there is an API server at the first service address; else it is etcd that answers there.
+    pub fn has_kubernetes(self) -> bool {
+        self != Self::Primer
+    }
+}
 
 impl fmt::Display for Installer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -202,6 +226,13 @@ impl Taken {
     pub fn same(path: impl Into<String>) -> Self {
         let path = path.into();
         Self { from: Some(path.clone()), to: path, mode: None }
+    }
+
+    /// The same with `{version}`, `{arch}` and `{machine}` filled in, as in [`Source::filled`].
+    #[must_use]
+    pub fn filled(&self, version: &str, arch: Arch) -> Self {
+        let fill = |text: &String| filled(text, version, arch);
+        Self { from: self.from.as_ref().map(fill), to: fill(&self.to), mode: self.mode }
     }
 }
 

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::file::{INSTALLERS, Installer, artifacts};
-use super::lock_file::{ARCHS, schema};
-use super::pin::{Arch, Digest};
+use super::lock_file::{ARCHS, TRUSTS, schema};
+use super::pin::{Arch, Digest, Trust};
 use super::problem::{Place, Problem, Problems, nearest};
 use super::scalar;
 use super::tree::{self, Fields};
@@ -51,8 +51,14 @@ pub enum Origin {
         urls: Vec<String>,
         /// Of the file as fetched.
         digest: Digest,
+        /// Its length in bytes, where known: also the most that is ever read.
+        bytes: Option<u64>,
         /// How the disk is written in the file.
         format: DiskFormat,
+        /// Where the upstream publishes its sum.
+        sums: Option<String>,
+        /// How far the digest can be believed.
+        trust: Trust,
         /// Where the digest was published, and when it was read there.
         found: String,
     },
@@ -66,7 +72,12 @@ pub enum DiskFormat {
     Raw,
     /// QEMU's own, second version.
     Qcow2,
+    /// A tar with a disk and what Vagrant wants to know of it.
+    VagrantBox,
 }
+
+const FORMATS: [(&str, DiskFormat); 3] =
+    [("raw", DiskFormat::Raw), ("qcow2", DiskFormat::Qcow2), ("vagrant-box", DiskFormat::VagrantBox)];
 
 /// Why an image cannot be a lab's; [`at`](Self::at) makes a problem of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,12 +193,15 @@ fn origin(fields: &mut Fields<'_>) -> Option<Origin> {
     } else {
         let urls = inner.each("urls", artifacts::url);
         let digest = inner.need("digest", "sha512:…", scalar::parsed::<Digest>);
-        let format =
-            inner.need("format", "qcow2", scalar::choice(&[("raw", DiskFormat::Raw), ("qcow2", DiskFormat::Qcow2)]));
+        let bytes = inner.get("bytes", scalar::number(1..=u64::MAX)).map(|found| found.value);
+        let format = inner.need("format", "qcow2", scalar::choice(&FORMATS));
+        let sums = inner.get("sums", artifacts::url).map(|found| found.value);
+        let trust = inner.get("trust", scalar::choice(&TRUSTS)).map_or_else(Trust::default, |found| found.value);
         let found = inner.need("found", "where the digest was published, and when", scalar::text);
         (|| {
             let urls: Vec<String> = urls?.value.into_iter().map(|url| url.value).collect();
-            Some(Origin::Download { urls, digest: digest?.value, format: format?.value, found: found?.value })
+            let (digest, format, found) = (digest?.value, format?.value, found?.value);
+            Some(Origin::Download { urls, digest, bytes, format, sums, trust, found })
         })()
     };
     inner.end();

@@ -2,7 +2,7 @@
 
 use super::file::artifacts;
 use super::pin::{Arch, Digest, LOCK_SCHEMA, Lock, Pin, Trust, Wanted};
-use super::problem::{Problem, Problems};
+use super::problem::{Place, Problem, Problems};
 use super::scalar;
 use super::tree::{self, Fields, Node};
 
@@ -10,7 +10,8 @@ use super::tree::{self, Fields, Node};
 pub(in crate::lab) const ARCHS: [(&str, Arch); 3] =
     [("amd64", Arch::Amd64), ("arm64", Arch::Arm64), ("all", Arch::All)];
 
-const TRUSTS: [(&str, Trust); 3] =
+/// How far digests can be believed, by the words that files say it with.
+pub(in crate::lab) const TRUSTS: [(&str, Trust); 3] =
     [("published", Trust::Published), ("recorded", Trust::Recorded), ("first-use", Trust::FirstUse)];
 
 impl Lock {
@@ -21,14 +22,35 @@ impl Lock {
 
     /// Read the text of `file`; all problems at once.
     pub fn read(text: &str, file: &str) -> Result<Self, Problems> {
+        PlacedLock::read(text, file).map(|placed| placed.lock)
+    }
+}
+
+/// A lock whose entries know where they stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacedLock {
+    /// The lock.
+    pub lock: Lock,
+    /// Where the list of pins begins, or the file.
+    pub at: Place,
+    /// Where each pin stands.
+    pub pins: Vec<Place>,
+    /// Where each missing one stands.
+    pub missing: Vec<Place>,
+}
+
+impl PlacedLock {
+    /// Read the text of `file`; all problems at once.
+    pub fn read(text: &str, file: &str) -> Result<Self, Problems> {
         let mut problems = Vec::new();
         let mut top = Fields::of_file(tree::parse(text, file)?, &mut problems)?;
         schema(&mut top, LOCK_SCHEMA)?;
-        let pins = group_list(&mut top, "pins", pin);
-        let missing = group_list(&mut top, "missing", wanted);
+        let at = top.at().clone();
+        let (pins, pinned_at) = group_list(&mut top, "pins", pin);
+        let (missing, missing_at) = group_list(&mut top, "missing", wanted);
         top.end();
         Problems::none_or(problems)?;
-        Ok(Self { schema: LOCK_SCHEMA, pins, missing })
+        Ok(Self { lock: Lock { schema: LOCK_SCHEMA, pins, missing }, at, pins: pinned_at, missing: missing_at })
     }
 }
 
@@ -42,15 +64,22 @@ pub(in crate::lab) fn schema(top: &mut Fields<'_>, known: u32) -> Result<(), Pro
     }
 }
 
-fn group_list<T>(top: &mut Fields<'_>, key: &'static str, read: impl Fn(&mut Fields<'_>, &[T]) -> Option<T>) -> Vec<T> {
-    let mut found = Vec::new();
+fn group_list<T>(
+    top: &mut Fields<'_>,
+    key: &'static str,
+    read: impl Fn(&mut Fields<'_>, &[T]) -> Option<T>,
+) -> (Vec<T>, Vec<Place>) {
+    let (mut found, mut places) = (Vec::new(), Vec::new());
     for (i, item) in top.get(key, scalar::list).map(|list| list.value).unwrap_or_default().into_iter().enumerate() {
         let mut fields = Fields::of(item, &format!("{key}[{i}]"), top.problems());
-        let one = read(&mut fields, &found);
+        let (one, at) = (read(&mut fields, &found), fields.at().clone());
         fields.end();
-        found.extend(one);
+        if let Some(one) = one {
+            found.push(one);
+            places.push(at);
+        }
     }
-    found
+    (found, places)
 }
 
 fn pin(fields: &mut Fields<'_>, earlier: &[Pin]) -> Option<Pin> {
@@ -79,12 +108,17 @@ fn pin(fields: &mut Fields<'_>, earlier: &[Pin]) -> Option<Pin> {
     })
 }
 
-fn wanted(fields: &mut Fields<'_>, _: &[Wanted]) -> Option<Wanted> {
+fn wanted(fields: &mut Fields<'_>, earlier: &[Wanted]) -> Option<Wanted> {
     let name = fields.need("name", "bird", artifacts::word);
     let version = fields.get("version", scalar::text);
     let arch = fields.need("arch", "amd64", scalar::choice(&ARCHS));
     let source = source(fields);
     let why = fields.need("why", "no checksum was published", scalar::text);
+    if let Some((name, arch)) = name.as_ref().zip(arch.as_ref())
+        && earlier.iter().any(|wanted| wanted.name == name.value && wanted.arch == arch.value)
+    {
+        fields.problem(Problem::new(&name.at, format!("`{}` is missing twice for one processor", name.value)));
+    }
     Some(Wanted {
         name: name?.value,
         version: version.map(|found| found.value),

@@ -12,6 +12,7 @@
 //! overrides what the binary carries.
 
 pub mod addressing;
+pub mod agreement;
 pub mod builtin;
 #[cfg(test)]
 pub(crate) mod example;

@@ -16,7 +16,7 @@ pub struct NameError {
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $longest:literal) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $longest:literal, $problem:ident) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -33,7 +33,7 @@ macro_rules! name {
             type Err = NameError;
 
             fn from_str(word: &str) -> Result<Self, NameError> {
-                match label_problem(word, $longest) {
+                match $problem(word, $longest) {
                     None => Ok(Self(word.into())),
                     Some(reason) => Err(NameError { word: word.into(), what: $what, reason }),
                 }
@@ -64,16 +64,23 @@ macro_rules! name {
 
 name!(
     /// A cluster's name: a host name label of at most 40 characters, since paths and labels carry it.
-    ClusterName, "cluster name", 40
+    ClusterName, "cluster name", 40, label_problem
 );
 name!(
     /// A node's name: the host name the machine itself bears.
-    NodeName, "host name", 63
+    NodeName, "host name", 63, label_problem
 );
 name!(
-    /// A lab's name: the folder it lies in.
-    LabName, "lab name", 40
+    /// A lab's name: the folder it lies in. Unlike others it may have dots in it, as versions do.
+    LabName, "lab name", 40, lab_problem
 );
+
+impl LabName {
+    /// The word for a cluster made from it by people who gave it no name: without the dots.
+    pub fn cluster_word(lab: &str) -> String {
+        lab.replace('.', "-")
+    }
+}
 
 /// What keeps `word` from being a label of RFC 1123, if anything.
 fn label_problem(word: &str, longest: usize) -> Option<String> {
@@ -90,6 +97,13 @@ fn label_problem(word: &str, longest: usize) -> Option<String> {
         return Some("it begins or ends with `-`".into());
     }
     None
+}
+
+/// What keeps `word` from being labels with dots between them, if anything.
+fn lab_problem(word: &str, longest: usize) -> Option<String> {
+    let whole = label_problem(&word.replace('.', "-"), longest);
+    let part = || word.split('.').find_map(|label| label_problem(label, longest));
+    whole.or_else(part)
 }
 
 /// One value for each node, in the plan's order.
@@ -178,5 +192,15 @@ mod tests {
         }
         assert!("calico-01".parse::<NodeName>().is_ok());
         assert!("x".repeat(41).parse::<ClusterName>().is_err());
+    }
+
+    #[test]
+    fn a_lab_may_bear_a_version() {
+        assert!("calico-3.32".parse::<LabName>().is_ok());
+        assert!("calico-3.32".parse::<ClusterName>().is_err());
+        assert!(LabName::cluster_word("calico-3.32").parse::<ClusterName>().is_ok());
+        for word in ["", ".", "..", "a..b", "a.", ".a", "a.-b", "a/b", &"x".repeat(41)] {
+            assert!(word.parse::<LabName>().is_err(), "{word}");
+        }
     }
 }

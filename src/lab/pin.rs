@@ -167,9 +167,7 @@ impl Source {
     /// The same with `{version}`, `{arch}` and `{machine}` filled in: a lab says them once for all processors.
     #[must_use]
     pub fn filled(&self, version: &str, arch: Arch) -> Self {
-        let (word, machine) = arch.words();
-        let fill =
-            |text: &String| text.replace("{version}", version).replace("{arch}", word).replace("{machine}", machine);
+        let fill = |text: &String| filled(text, version, arch);
         match self {
             Self::Url { urls, sums } => {
                 Self::Url { urls: urls.iter().map(fill).collect(), sums: sums.as_ref().map(fill) }
@@ -178,6 +176,20 @@ impl Source {
             Self::Apt { .. } => self.clone(),
         }
     }
+
+    /// Whether there is a file of its own for each processor.
+    pub fn differs_by_arch(&self) -> bool {
+        match self {
+            Self::Url { .. } | Self::Oci { .. } => self.filled("", Arch::Amd64) != self.filled("", Arch::Arm64),
+            Self::Apt { .. } => true,
+        }
+    }
+}
+
+/// `text` with `{version}`, `{arch}` and `{machine}` filled in.
+pub(in crate::lab) fn filled(text: &str, version: &str, arch: Arch) -> String {
+    let (word, machine) = arch.words();
+    text.replace("{version}", version).replace("{arch}", word).replace("{machine}", machine)
 }
 
 /// One file by version, source, architecture and digest.

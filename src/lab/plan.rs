@@ -172,7 +172,8 @@ pub fn plan(lab: &Lab, lock: &Lock, cluster: &ClusterName, net: LabNet) -> Plan 
     let numbered: Vec<(NodeName, usize)> = lab.nodes.names.iter().cloned().zip(0..).collect();
     let nodes = PerNode::first(numbered);
     let address = |index: usize| super::addressing::node_address(net, index);
-    let dns_on = dns_nodes(nodes.len());
+    // Kubernetes gives its DNS pods nodes and addresses of its own choice.
+    let dns_on = if lab.installer.has_kubernetes() { 0..0 } else { dns_nodes(nodes.len()) };
     let parts = nodes.map(|name, &index| {
         let block = super::addressing::block(lab.network.pods, lab.network.block, index);
         NodePlan {
@@ -188,7 +189,7 @@ pub fn plan(lab: &Lab, lock: &Lock, cluster: &ClusterName, net: LabNet) -> Plan 
             dns_pod: dns_on.contains(&index).then(|| super::addressing::dns_pod(block)),
         }
     });
-    let (artifacts, missing) = placed(&lab.artifacts, lock);
+    let (artifacts, missing) = placed(lab, lock);
     Plan {
         schema: PLAN_SCHEMA,
         cluster: cluster.clone(),
@@ -204,7 +205,11 @@ pub fn plan(lab: &Lab, lock: &Lock, cluster: &ClusterName, net: LabNet) -> Plan 
             api: super::addressing::service(lab.network.services, 1),
             dns: super::addressing::service(lab.network.services, 10),
             domain: lab.network.domain.clone(),
-            api_name: format!("etcd.default.svc.{}", lab.network.domain),
+            api_name: format!(
+                "{}.default.svc.{}",
+                if lab.installer.has_kubernetes() { "kubernetes" } else { "etcd" },
+                lab.network.domain
+            ),
             mtu: lab.network.mtu,
             nat_device: "nat0".into(),
             lab_device: "lab0".into(),
@@ -249,33 +254,37 @@ fn peers(
         .collect()
 }
 
-fn placed(artifacts: &[Artifact], lock: &Lock) -> (Vec<Placed>, Vec<Wanted>) {
+fn placed(lab: &Lab, lock: &Lock) -> (Vec<Placed>, Vec<Wanted>) {
     let mut found = Vec::new();
     let mut missing = Vec::new();
-    for artifact in artifacts {
-        match pinned(artifact, lock, Arch::Amd64) {
-            Ok(pin) => found.push(Placed { pin: pin.clone(), on: artifact.on, files: artifact.files.clone() }),
+    for artifact in &lab.artifacts {
+        match pinned(artifact, lock, lab.arch) {
+            Ok(pin) => {
+                let files = artifact.files.iter().map(|taken| taken.filled(&pin.version, lab.arch)).collect();
+                found.push(Placed { pin: pin.clone(), on: artifact.on, files });
+            }
             Err(wanted) => missing.push(*wanted),
         }
     }
     (found, missing)
 }
 
+/// Whether a pin is of the version and the source that the lab says, for one processor.
+pub fn meant(Artifact { version, source, .. }: &Artifact, pin: &Pin, arch: Arch) -> bool {
+    version.as_ref().is_none_or(|version| *version == pin.version) && source.filled(&pin.version, arch) == pin.source
+}
+
 /// The pin of an artifact for one processor, or what the lock lacks. A digest of other bytes than the lab means now
 /// is none.
 pub fn pinned<'a>(artifact: &Artifact, lock: &'a Lock, arch: Arch) -> Result<&'a Pin, Box<Wanted>> {
     let Artifact { name, version, source, .. } = artifact;
-    let meant = |pin: &Pin| {
-        version.as_ref().is_none_or(|version| *version == pin.version)
-            && source.filled(&pin.version, arch) == pin.source
-    };
     let why = match lock.pin(name, arch) {
-        Some(pin) if meant(pin) => return Ok(pin),
+        Some(pin) if meant(artifact, pin, arch) => return Ok(pin),
         Some(_) => "the lock pins another version or source".into(),
         None => lock
             .missing
             .iter()
-            .find(|wanted| wanted.name == *name && wanted.arch == arch)
+            .find(|wanted| wanted.name == *name && (wanted.arch == arch || wanted.arch == Arch::All))
             .map_or_else(|| "the lock has no digest for it".into(), |wanted| wanted.why.clone()),
     };
     let filled = source.filled(version.as_deref().unwrap_or_default(), arch);

@@ -44,6 +44,12 @@ struct LabFile {
 enum InstallerWord {
     /// etcd, BIRD and containers without Kubernetes.
     Primer,
+    /// Kubernetes out of its server binaries.
+    Binaries,
+    /// Kubernetes by kubeadm.
+    Kubeadm,
+    /// Kubernetes as CoreOS machines were given it in 2016.
+    Coreos,
 }
 
 /// Either `count` (and `prefix`) or `names`.

@@ -5,21 +5,23 @@ use serde_json::json;
 use super::{shown, want};
 use crate::cli::{Format, Wish};
 use crate::cmd::cx::Cx;
-use crate::cmd::{self, needs, up};
+use crate::cmd::{self, draft, needs, up};
 use crate::failure::{Exit, Failure};
 use crate::proof::expect;
 
 pub(super) async fn planned(cx: &Cx<'_>, want: &up::Want, output: Format, quiet: bool) -> Result<Exit, Failure> {
-    let (draft, plan) = up::drafted(cx, want)?;
-    cmd::draft::complete(&plan)?;
-    let estimate = match cx.providers.first() {
+    let (wanted, plan) = up::drafted(cx, want)?;
+    // Of what cannot be installed yet it is not known either how long it takes and what will prove it.
+    let able = draft::installable(&plan).is_ok();
+    let estimate = match cx.providers.first().filter(|_| able) {
         Some(provider) => provider.estimate(&plan).await,
         None => None,
     };
-    let first = needs::first(cx, &draft)?;
-    let checks: Vec<String> = expect::expect(&plan).iter().map(|check| check.id().to_string()).collect();
+    let first = needs::first(cx, &wanted)?;
+    let checks = if able { expect::expect(&plan) } else { Vec::new() };
+    let checks: Vec<String> = checks.iter().map(|check| check.id().to_string()).collect();
     shown(output, quiet, || cmd::plan::text(&plan, &checks, estimate.as_ref(), first.as_deref()), || json!(plan));
-    Ok(Exit::Done)
+    draft::complete(&plan).map(|()| Exit::Done)
 }
 
 pub(super) async fn list_clusters(cx: &Cx<'_>, output: Format, quiet: bool) -> Result<Exit, Failure> {

@@ -1,8 +1,14 @@
 //! The command line as people and programs meet it: what it says, where, and with which exit code. No machine.
 
+mod cache;
 mod lab;
+mod lock;
 mod mirror;
+mod offline;
+mod pack;
+mod serve;
 mod state;
+mod tiny;
 
 use std::process::{Command, Output, Stdio};
 

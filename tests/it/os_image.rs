@@ -10,7 +10,7 @@ use calicolab::artifact::store::{Cache, Reach, Store};
 use calicolab::event::{Event, Events};
 use calicolab::lab::builtin::Library;
 use calicolab::lab::images::{DiskFormat, Origin, OsImage};
-use calicolab::lab::pin::{Arch, Digest};
+use calicolab::lab::pin::{Arch, Digest, Trust};
 
 /// A server of a folder's files, and a cache beside it.
 struct Upstream {
@@ -69,8 +69,11 @@ impl Upstream {
             name: "test".into(),
             origin: Origin::Download {
                 urls: vec![format!("{}{name}", self.base)],
+                sums: None,
                 digest,
+                bytes: None,
                 format,
+                trust: Trust::Published,
                 found: "here".into(),
             },
             user: "debian".into(),

@@ -99,7 +99,8 @@ fn every_pin_is_whole() {
     assert!(!locks.is_empty());
     let mut found = Vec::new();
     for lock in &locks {
-        let pins = lock.text.lines().filter(|line| line.starts_with("- name:")).count();
+        let pinned = lock.text.split("\nmissing:").next().unwrap_or_default();
+        let pins = pinned.lines().filter(|line| line.starts_with("- name:")).count();
         let digests: Vec<&str> = lock.text.lines().filter_map(|line| line.trim().strip_prefix("digest: ")).collect();
         let whole = |digest: &&&str| digest.parse::<calicolab::lab::pin::Digest>().is_err();
         found.extend(digests.iter().filter(whole).map(|digest| format!("{}: {digest}", lock.path)));

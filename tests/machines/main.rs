@@ -1,6 +1,8 @@
 //! The story of `up` in real virtual machines, as an ordinary user lives it. Slow: `make e2e`.
 #![expect(clippy::print_stderr, reason = "a story of minutes is followed while it runs")]
 
+mod pack;
+
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::Path;

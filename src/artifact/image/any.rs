@@ -9,7 +9,7 @@ use crate::artifact::store::{Cache, Store};
 use crate::event::Events;
 use crate::lab::builtin::Library;
 use crate::lab::images::{Origin, OsImage};
-use crate::lab::pin::{Pin, Source, Trust};
+use crate::lab::pin::{Pin, Source};
 
 /// An OS image on this host, its bytes hashed in this run.
 #[derive(Clone, Debug)]
@@ -59,15 +59,15 @@ pub fn cached(cache: &Cache, library: &Library, image: &OsImage) -> Result<bool,
 
 /// The pin of an image that is downloaded; none of one that is built.
 pub fn pin(image: &OsImage) -> Option<Pin> {
-    let Origin::Download { urls, digest, found, .. } = &image.origin else { return None };
+    let Origin::Download { urls, sums, digest, bytes, trust, found, .. } = &image.origin else { return None };
     Some(Pin {
         name: format!("image {}", image.name),
         version: digest.hex()[..12].into(),
         arch: image.arch,
-        source: Source::Url { urls: urls.clone(), sums: None },
+        source: Source::Url { urls: urls.clone(), sums: sums.clone() },
         digest: *digest,
-        bytes: None,
-        trust: Trust::default(),
+        bytes: *bytes,
+        trust: *trust,
         found: found.clone(),
     })
 }

@@ -56,7 +56,8 @@ impl Form {
     fn said(format: DiskFormat) -> Self {
         match format {
             DiskFormat::Raw => Self::Raw,
-            DiskFormat::Qcow2 => Self::Qcow2,
+            // A box for libvirt holds one, and one for VirtualBox becomes one.
+            DiskFormat::Qcow2 | DiskFormat::VagrantBox => Self::Qcow2,
         }
     }
 }

@@ -1,5 +1,6 @@
-//! The built images that lie in the cache: listed by what their `image.json` says, hashed when asked for.
+//! The images that lie in the cache: listed by what their `image.json` says, hashed when asked for.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -13,19 +14,21 @@ use crate::lab::pin::Digest;
 /// Every file of a built image's folder, in the order of their names.
 pub const FILES: [&str; 5] = [DISK, LIST, INITRD, TREE, KERNEL];
 
-/// A folder of the cache for a built image; not hashed.
+/// A folder of the cache for an image, built or unpacked; not hashed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
-    /// Where it lies: `images/IMAGE-RECIPE`.
+    /// Where it lies: `images/IMAGE-DIGEST`, with the beginning of the digest of its recipe or of what was downloaded.
     pub folder: PathBuf,
-    /// The digest of the recipe it was built by; none where no list says.
+    /// The digest of the recipe it was made by; none where no list says.
     pub recipe: Option<Digest>,
     /// When it was built; of a folder without a list, when it was changed.
     pub built: jiff::Timestamp,
     /// The bytes it takes on disk.
     pub bytes: u64,
-    /// Its files with their digests; of the disk the sum over its blocks that are not zero.
-    pub files: Vec<(&'static str, Digest)>,
+    /// Its files with their digests; of a raw disk the sum over its blocks that are not zero.
+    pub files: BTreeMap<String, Digest>,
+    /// Whether all files that its list names are there.
+    pub complete: bool,
 }
 
 impl Kept {
@@ -34,7 +37,7 @@ impl Kept {
         self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// The image's name in `images.yaml`: the folder's without the recipe's beginning.
+    /// The image's name in `images.yaml`: the folder's without the digest's beginning.
     pub fn image(&self) -> String {
         let name = self.name();
         name.rsplit_once('-').map_or(name.clone(), |(image, _)| image.to_owned())
@@ -44,10 +47,10 @@ impl Kept {
 /// The image of `recipe`, if all its files are there; not hashed.
 pub fn kept(cache: &Cache, recipe: &Recipe) -> Option<Kept> {
     let kept = read(super::folder(cache, recipe)).ok()?;
-    (kept.recipe == Some(recipe.digest()) && kept.files.len() == FILES.len()).then_some(kept)
+    (kept.complete && kept.recipe == Some(recipe.digest())).then_some(kept)
 }
 
-/// All built images of the cache, those too that are not whole.
+/// All images of the cache, those too that are not whole.
 pub fn all_kept(cache: &Cache) -> Result<Vec<Kept>, FetchError> {
     let root = cache.root().join("images");
     let failed = failed(&format!("listing {}", root.display()), &root, 0);
@@ -76,7 +79,7 @@ pub async fn is_whole(folder: &Path) -> Result<bool, FetchError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         kept => kept.map_err(&failed)?,
     };
-    if kept.recipe.is_none() || kept.files.len() < FILES.len() {
+    if !kept.complete {
         return Ok(false);
     }
     let wanted = kept.files.iter().filter(|(name, _)| *name != LIST);
@@ -92,17 +95,19 @@ fn read(folder: PathBuf) -> io::Result<Kept> {
         text => text?,
     };
     let list = serde_json::from_slice::<List>(&text).ok().filter(|list| list.schema == LIST_SCHEMA);
-    let mut files = Vec::new();
-    for name in FILES {
-        let listed = list.as_ref().and_then(|list| list.files.get(name).copied());
-        let digest = if name == LIST { Some(files::sha256_of(&text)) } else { listed };
-        files.extend(digest.filter(|_| folder.join(name).is_file()).map(|digest| (name, digest)));
+    let mut files = BTreeMap::new();
+    if let Some(list) = &list {
+        files.extend(list.files.iter().map(|(name, digest)| (name.clone(), *digest)));
+        files.insert(LIST.into(), files::sha256_of(&text));
     }
+    // A list may be of anybody's making: it names files of its own folder.
+    let own = |name: &String| Path::new(name).file_name().is_some_and(|word| word == name.as_str());
+    let complete = !files.is_empty() && files.keys().all(|name| own(name) && folder.join(name).is_file());
     let mut bytes = 0;
     for entry in std::fs::read_dir(&folder)? {
         bytes += entry?.metadata()?.blocks() * 512;
     }
     let changed = jiff::Timestamp::new(meta.mtime(), 0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     let built = list.as_ref().map_or(changed, |list| list.built);
-    Ok(Kept { folder, recipe: list.map(|list| list.recipe), built, bytes, files })
+    Ok(Kept { folder, recipe: list.map(|list| list.recipe), built, bytes, files, complete })
 }

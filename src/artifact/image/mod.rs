@@ -37,7 +37,7 @@ use crate::lab::pin::Digest;
 pub const CMDLINE: &str = "root=/dev/vda rw console=ttyS0 quiet mitigations=off";
 
 /// The whole disk, raw and sparse: one ext4 file system without a partition table.
-const DISK: &str = "disk.raw";
+pub const DISK: &str = "disk.raw";
 const KERNEL: &str = "vmlinuz";
 const INITRD: &str = "initrd";
 const TREE: &str = "tree.tar";

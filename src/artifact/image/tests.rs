@@ -5,7 +5,7 @@ use crate::artifact::store::Store;
 use crate::command::{Argv, run};
 use crate::lab::builtin::Library;
 use crate::lab::images::{DiskFormat, Origin, OsImage};
-use crate::lab::pin::Arch;
+use crate::lab::pin::{Arch, Trust};
 use crate::machine::Provider as _;
 use crate::machine::qemu::support::Tiny;
 
@@ -32,7 +32,15 @@ async fn a_downloaded_disk_boots_by_its_own_boot_loader() {
         let digest = files::sha256(&published).expect("hashed").0;
         let image = OsImage {
             name: "tiny".into(),
-            origin: Origin::Download { urls: vec![url], digest, format, found: "here".into() },
+            origin: Origin::Download {
+                urls: vec![url],
+                sums: None,
+                digest,
+                bytes: None,
+                format,
+                trust: Trust::Published,
+                found: "here".into(),
+            },
             user: "lab".into(),
             arch: Arch::Amd64,
             runs: Vec::new(),

@@ -9,7 +9,7 @@ use super::header::{BLOCK, header, length, padding, room};
 use super::list::{List, Member, Place};
 use super::{GUARD, LIST, MARK, PACK_SCHEMA, PackError, guard};
 use crate::artifact::files::{blocking, sha256_of};
-use crate::event::{Event, Events, Step};
+use crate::event::{Events, Step};
 use crate::lab::pin::Digest;
 
 /// No list is longer than this: some ten thousand members.
@@ -88,8 +88,8 @@ impl Pack {
 
     fn verified(&self, events: &Events) -> Result<(), PackError> {
         let mut reader = self.reader()?;
-        let total = self.bytes;
         for (member, at) in self.list.members.iter().zip(&self.places) {
+            super::told(events, Step::Check, "checking", member.label(), member.bytes, (*at, self.bytes));
             let damaged = || PackError::Damaged { member: member.name.clone() };
             let mut found = [0; 512];
             reader.seek(SeekFrom::Start(at - BLOCK)).map_err(self.reading())?;
@@ -102,8 +102,6 @@ impl Pack {
             if !zeros(&mut reader, padding(member.bytes)).map_err(self.reading())? {
                 return Err(damaged());
             }
-            let (subject, doing) = ("pack".to_owned(), format!("checking {}", member.label()));
-            events.tell(Event::Progress { step: Step::Unpack, subject, doing, done: Some((*at, total)) });
         }
         reader.seek(SeekFrom::Start(self.bytes - 2 * BLOCK)).map_err(self.reading())?;
         if !zeros(&mut reader, 2 * BLOCK).map_err(self.reading())? {

@@ -77,7 +77,8 @@ impl Sample {
             pieces.push(Piece { place: Place::Entry(digest), label: Some("a file".into()), bytes });
         }
         for kept in crate::artifact::image::all_kept(&self.cache()).expect("listed") {
-            for (file, digest) in kept.files.clone() {
+            for file in crate::artifact::image::FILES {
+                let digest = kept.files[file];
                 let bytes = Bytes::File { path: kept.folder.join(file), digest, bytes: 1, disk: file == "disk.raw" };
                 pieces.push(Piece { place: Place::Image { folder: kept.name(), file }, label: None, bytes });
             }

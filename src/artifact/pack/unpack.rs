@@ -13,7 +13,7 @@ use crate::artifact::files::{self, blocking};
 use crate::artifact::image;
 use crate::artifact::store::Cache;
 use crate::durable;
-use crate::event::{Event, Events, Step};
+use crate::event::{Events, Step};
 use crate::lab::pin::Digest;
 
 /// What became of a pack's bytes.
@@ -34,8 +34,7 @@ impl Pack {
         let mut images: BTreeMap<String, Vec<(&'static str, Member)>> = BTreeMap::new();
         let (mut done, total) = (0, needed);
         for member in &self.list().members {
-            let (subject, doing) = ("pack".to_owned(), format!("unpacking {}", member.label()));
-            events.tell(Event::Progress { step: Step::Unpack, subject, doing, done: Some((done, total)) });
+            super::told(events, Step::Unpack, "unpacking", member.label(), member.bytes, (done, total));
             done += member.whole_bytes();
             match member.place()? {
                 Place::Entry(digest) => {

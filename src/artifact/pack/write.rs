@@ -14,11 +14,14 @@ use super::{Bytes, Contents, GUARD, LIST, PackError, Piece, guard};
 use crate::artifact::error::CANNOT_SERIALISE;
 use crate::artifact::files::{blocking, sha256_of};
 use crate::durable;
-use crate::event::{Event, Events, Step};
+use crate::event::{Events, Step};
 use crate::lab::pin::Digest;
 
 /// Any SHA-256, for the algorithm.
 const SHA256: Digest = Digest::Sha256([0; 32]);
+
+/// The end of a tar.
+const END: [u8; 1024] = [0; 1024];
 
 /// What happens to a file that is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +126,7 @@ impl Writer {
         let mut at = front.expect("a list fits");
         let (mut done, total) = (0, needed);
         for (piece, member) in contents.pieces.iter().zip(&mut list.members) {
+            super::told(&self.events, Step::Pack, "packing", member.label(), piece.bytes(), (done, total));
             self.file.seek(SeekFrom::Start(at + BLOCK)).map_err(&writing)?;
             self.member(piece, member, &writing)?;
             let end = at + BLOCK + member.bytes;
@@ -131,12 +135,10 @@ impl Writer {
             self.file.get_ref().write_all_at(&header(&member.name, member.bytes)?, at).map_err(&writing)?;
             at = end + padding(member.bytes);
             done += piece.bytes();
-            let (subject, doing) = ("pack".to_owned(), format!("packing {}", member.label()));
-            self.events.tell(Event::Progress { step: Step::Pack, subject, doing, done: Some((done, total)) });
         }
-        self.file.get_ref().write_all_at(&[0; 2 * BLOCK as usize], at).map_err(&writing)?;
+        self.file.get_ref().write_all_at(&END, at).map_err(&writing)?;
         self.front(&list, reserved).map_err(&writing)?;
-        Ok(at + 2 * BLOCK)
+        Ok(at + END.len() as u64)
     }
 
     fn member(

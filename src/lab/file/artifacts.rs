@@ -122,7 +122,7 @@ fn taken(fields: &mut Fields<'_>) -> Option<Found<Vec<Found<Taken>>>> {
             let mut group = Fields::of(item, &path, fields.problems());
             let from = group.get("from", member);
             let to = group.need("to", "usr/local/bin/kubeadm", member);
-            let mode = group.get("mode", scalar::choice(&[("755", 0o755), ("644", 0o644)]));
+            let mode = group.get("mode", mode);
             group.end();
             Taken { from: from.map(|found| found.value), to: to?.value, mode: mode.map(|found| found.value) }
         } else {
@@ -250,6 +250,15 @@ fn member(node: &Node, path: &str) -> Result<String, Problem> {
         return wrong("it has blanks in it");
     }
     Ok(said)
+}
+
+/// Permissions as chmod(1) takes them: octal digits without a sign for it.
+fn mode(node: &Node, path: &str) -> Result<u32, Problem> {
+    match scalar::number(0..=777u16)(node, path)? {
+        755 => Ok(0o755),
+        644 => Ok(0o644),
+        other => Err(Problem::new(&node.at, format!("`{path}` is {other}")).remedy("755 and 644 are possible")),
+    }
 }
 
 fn problem_with(at: &Place, said: &str, path: &str, why: &str) -> Problem {
