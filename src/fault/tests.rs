@@ -81,17 +81,17 @@ fn the_undo_is_armed_before_the_fault_is_made_and_goes_when_it_fails() {
         undo: String::leak(undone.clone()),
         ..*Fault::named("bird-stopped").expect("it is in the catalogue")
     };
-    let make = |inject: &str| {
+    let script = |inject: &str| {
         node::make(&fault(inject), &plan, &samples::node(1), &samples::node(1), std::time::Duration::from_secs(60))
     };
     let said = || std::fs::read_to_string(&log).unwrap_or_default().lines().map(str::to_owned).collect::<Vec<_>>();
-    assert_eq!(run(&make(&made)), Some(0));
+    assert_eq!(run(&script(&made)), Some(0));
     assert_eq!(said(), ["armed", "made"]);
-    assert_eq!(run(&make(&made)), Some(node::STANDS), "it stands already");
+    assert_eq!(run(&script(&made)), Some(node::STANDS), "it stands already");
     assert_eq!(run(&node::clear("bird-stopped")), Some(0));
     assert_eq!(said()[2..], ["undone", "stop calicolab-fault-bird-stopped.timer"]);
     assert_eq!(run(&node::clear("bird-stopped")), Some(0), "fine to repeat");
-    assert_eq!(run(&make("exit 3")), Some(3));
+    assert_eq!(run(&script("exit 3")), Some(3));
     assert_eq!(said()[4..], ["armed", "undone", "stop calicolab-fault-bird-stopped.timer"]);
     assert!(!state.join("bird-stopped").exists());
 }
