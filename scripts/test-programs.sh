@@ -12,6 +12,8 @@ tools='openssh-server openssh-sftp-server libwrap0 systemd-container libsystemd-
 	busybox-static dnsmasq-base libnetfilter-conntrack3 libnfnetlink0 libdbus-1-3 libidn2-0 libnettle8 libhogweed6 libgmp10 libunistring2 nftables'
 # A web server, and the downloader that the store is measured against.
 web='nginx libpcre2-8-0 aria2 libaria2-0 libc-ares2 libssh2-1 libxml2 libicu72 libsqlite3-0 libgnutls30 libp11-kit0 libtasn1-6'
+# A registry of container images, and two who take such an image as a file: containerd, and skopeo in docker's place.
+images='docker-registry containerd runc skopeo libgpgme11 libassuan0 libgpg-error0 libdevmapper1.02.1 libudev1 libselinux1'
 
 root=
 [ "$(id -u)" = 0 ] || root=sudo
@@ -30,16 +32,16 @@ if [ "$(id -u)" = 0 ] && ! id sshd >/dev/null 2>&1; then
 fi
 
 into=target/programs
-list="$bird1 / $bird2 / $tools / $web / $seed"
+list="$bird1 / $bird2 / $tools / $web / $images / $seed"
 [ "$(cat "$into/list" 2>/dev/null)" = "$list" ] && exit 0
 
-echo "test-programs: unpacking under $into: $bird1 $bird2 $tools $web $seed" | tr -s '\n\t' ' ' && echo
+echo "test-programs: unpacking under $into: $bird1 $bird2 $tools $web $images $seed" | tr -s '\n\t' ' ' && echo
 rm -rf "$into"
 mkdir -p "$into/debs" "$into/debs/seed" "$into/bird1" "$into/bird2" "$into/root" "$into/cloud-init"
 
 # apt drops its rights to a user that cannot write here; nothing is run from these packages, so it need not.
 # shellcheck disable=SC2086 # lists of words
-(cd "$into/debs" && apt-get -o APT::Sandbox::User=root download -qq $bird1 $bird2 $tools $web >/dev/null)
+(cd "$into/debs" && apt-get -o APT::Sandbox::User=root download -qq $bird1 $bird2 $tools $web $images >/dev/null)
 # shellcheck disable=SC2086 # a list of words
 (cd "$into/debs/seed" && apt-get -o APT::Sandbox::User=root download -qq $seed >/dev/null)
 for package in "$into"/debs/seed/*.deb; do

@@ -289,7 +289,8 @@ impl Store {
         let urls = match &pin.source {
             Source::Url { urls, .. } => urls,
             Source::Apt { .. } => return Err(FetchError::NoWay { name: label(pin), what: "a Debian archive" }),
-            Source::Oci { .. } => return Ok(verified(pin, self.pull(pin, events).await?)),
+            // In a box, since every story holds this future within its own.
+            Source::Oci { .. } => return Ok(verified(pin, Box::pin(self.pull(pin, events)).await?)),
         };
         // Told before its turn has come, so that who listens knows how much there is in all.
         let (subject, doing) = (label(pin), "downloading".into());

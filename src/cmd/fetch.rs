@@ -237,7 +237,11 @@ pub fn table(lines: &[Line]) -> String {
     let sum = |state: &[State]| {
         let of: Vec<&Line> = lines.iter().filter(|line| state.contains(&line.state)).collect();
         let known: u64 = of.iter().filter_map(|line| line.bytes).sum();
-        format!("{}, {}", counted(of.len(), "file"), bytes(known))
+        let rest = match of.iter().filter(|line| line.bytes.is_none()).count() {
+            0 => String::new(),
+            number => format!(" and {number} of unknown length"),
+        };
+        format!("{}, {}{rest}", counted(of.len(), "file"), bytes(known))
     };
     let totals = format!("there: {}; to bring in: {}\n", sum(&[State::There]), sum(&[State::Absent, State::ToBuild]));
     columns(&["LAB", "FILE", "FOR", "SIZE", "STATE"], rows) + &totals

@@ -1,34 +1,18 @@
-//! What the bytes of a lab need before anything is made: a host that can build its image, or a full cache.
+//! What a lab's image needs of the host before anything is made, if it is not in the cache.
 
-use crate::artifact::FetchError;
 use crate::artifact::image::{self, needs};
 use crate::failure::Failure;
 use crate::lab::images::Origin;
-use crate::lab::pin::Source;
-use crate::lab::plan::Plan;
 use crate::machine::Lack;
 
 use super::bring::not_fetched;
 use super::cx::Cx;
 use super::draft::Draft;
 
-/// What the host lacks to bring the lab's bytes in, each with its remedy; offline, the failure that names all that
-/// is not there. Goes by names alone, so it takes no time and is no proof: whatever is used is hashed then.
-pub async fn lacks(cx: &Cx<'_>, draft: &Draft, plan: &Plan) -> Result<Vec<Lack>, Failure> {
-    let cached = cached(cx, draft)?;
-    if cx.offline {
-        let image = format!("image {}", draft.image.name);
-        let absent = |source: &Source| matches!(source, Source::Url { .. } | Source::Apt { .. });
-        let files = plan.artifacts.iter().map(|placed| &placed.pin);
-        let files = files.filter(|pin| absent(&pin.source) && !cx.cache.file(&pin.digest).exists());
-        let names: Vec<String> = (!cached)
-            .then_some(image)
-            .into_iter()
-            .chain(files.map(|pin| format!("{} {}", pin.name, pin.version)))
-            .collect();
-        return if names.is_empty() { Ok(Vec::new()) } else { Err(not_fetched(&FetchError::Offline { names })) };
-    }
-    if cached || matches!(draft.image.origin, Origin::Download { .. }) {
+/// What the host lacks to bring the lab's image in, each with its remedy. Goes by names alone, so it takes no time
+/// and is no proof: whatever is used is hashed then.
+pub async fn lacks(cx: &Cx<'_>, draft: &Draft) -> Result<Vec<Lack>, Failure> {
+    if matches!(draft.image.origin, Origin::Download { .. }) || cached(cx, draft)? {
         return Ok(Vec::new());
     }
     let lacks = needs::lacks(&cx.cache).await.into_iter();

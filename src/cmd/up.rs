@@ -115,7 +115,6 @@ pub async fn planned<'a>(cx: &Cx<'a>, want: &Want) -> Result<(Planned<'a>, Strin
     let (draft, plan) = drafted(cx, want)?;
     installable(&plan)?;
     complete(&plan)?;
-    plan_offline(cx, &draft, &plan).await?;
     let known = known(cx, &want.cluster)?;
     if known.is_some() {
         same_plan(cx, &plan)?;
@@ -128,7 +127,8 @@ pub async fn planned<'a>(cx: &Cx<'a>, want: &Want) -> Result<(Planned<'a>, Strin
     let mut lacks = choice.provider.lacks(&plan).await;
     // What has machines had its bytes; should they be gone, fetching tells.
     if known.is_none_or(|state| state.machines.is_empty()) {
-        lacks.extend(needs::lacks(cx, &draft, &plan).await?);
+        plan_offline(cx, &draft, &plan).await?;
+        lacks.extend(needs::lacks(cx, &draft).await?);
     }
     let (bearable, missing): (Vec<_>, Vec<_>) = lacks.into_iter().partition(|lack| lack.bearable);
     for lack in bearable {

@@ -8,6 +8,7 @@ mod image;
 mod member;
 mod os_image;
 mod proof;
+mod registry;
 mod ssh;
 mod ssh_put;
 mod ssh_trust;

@@ -49,7 +49,9 @@ impl Store {
             }
         };
         let mut files = contents.files().split_off(contents.manifests.len());
-        pull.gauge.expect(files.iter().map(|file| file.bytes).sum());
+        pull.gauge.expect(files.iter().map(|file| file.bytes).fold(0, u64::saturating_add));
+        let absent = files.iter().filter(|file| !self.cache().file(&file.digest).exists());
+        self.room(absent.map(|file| (file.digest, Some(file.bytes))))?;
         // The largest first: a long one begun last would have the line for itself at the end.
         files.sort_by_key(|file| std::cmp::Reverse(file.bytes));
         let wanted = files.iter().map(|file| Wanted { digest: file.digest, bytes: Some(file.bytes), most: file.bytes });
@@ -112,14 +114,16 @@ impl<'a> Pull<'a> {
                 Err(error @ (FetchError::DiskFull { .. } | FetchError::Io { .. } | FetchError::Waited { .. })) => {
                     return Err(error);
                 }
+                // None of them is there to be asked, which was told when that was found out.
+                Err(FetchError::NoWay { .. }) => {}
                 Err(error) => told_of_next(&self.label, true, &error, self.events),
             }
         }
         let asked = Instant::now();
-        let mut ended = self.from_registry(kind, wanted).await;
+        let mut ended = self.ask_registry(kind, wanted).await;
         if matches!(ended, Err(FetchError::Status { status: 401, .. })) && Way::has_aged(asked) {
             // What is here already is gone on from.
-            ended = self.from_registry(kind, wanted).await;
+            ended = self.ask_registry(kind, wanted).await;
         }
         match ended {
             Err(error) => Err(self.own.meaning(error, &wanted.digest).await),
@@ -127,7 +131,7 @@ impl<'a> Pull<'a> {
         }
     }
 
-    async fn from_registry(&self, kind: Kind, wanted: Wanted) -> Result<(), FetchError> {
+    async fn ask_registry(&self, kind: Kind, wanted: Wanted) -> Result<(), FetchError> {
         let address = self.own.address(kind, &wanted.digest).await?;
         self.fetch(wanted, vec![accepting(kind, address)]).await
     }
@@ -135,10 +139,12 @@ impl<'a> Pull<'a> {
     /// Stores by digest, then mirrors of the registry that can be spoken to.
     async fn of_mirrors(&self, kind: Kind, digest: &Digest) -> Vec<Address> {
         let mut upstream = Vec::new();
-        for way in &self.mirrors {
+        for way in self.mirrors.iter().filter(|way| !way.is_given_up()) {
             match way.address(kind, digest).await {
                 Ok(address) => upstream.push(accepting(kind, address)),
-                Err(error) => told_of_next(&self.label, true, &error, self.events),
+                // Told once, whatever the number of files; those that are on their way may each have found out.
+                Err(error) if way.give_up() => told_of_next(&self.label, true, &error, self.events),
+                Err(_) => {}
             }
         }
         self.store.mirrors().addresses(digest, &upstream)

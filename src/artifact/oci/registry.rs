@@ -1,6 +1,7 @@
 //! Where a registry has a file by its digest, and the way in: logins, tokens, and what its refusals mean.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -158,6 +159,7 @@ pub(super) struct Way<'a> {
     logins: &'a Logins,
     stall: Duration,
     held: Mutex<Option<Held>>,
+    given_up: AtomicBool,
 }
 
 /// What opened the way.
@@ -170,7 +172,7 @@ struct Held {
 impl<'a> Way<'a> {
     /// The way into `registry`; an answer takes `stall` at most.
     pub(super) fn new(registry: Registry, logins: &'a Logins, stall: Duration) -> Self {
-        Self { registry, logins, stall, held: Mutex::new(None) }
+        Self { registry, logins, stall, held: Mutex::new(None), given_up: AtomicBool::new(false) }
     }
 
     /// The address of a file, with the header that opens it.
@@ -186,6 +188,16 @@ impl<'a> Way<'a> {
             Some(header) => address.with_authorization(header.clone()),
             None => address,
         })
+    }
+
+    /// Do without it for the rest of the image; whether that is news.
+    pub(super) fn give_up(&self) -> bool {
+        !self.given_up.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether somebody gave it up.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
     }
 
     /// Whether what opened the way when `asked` was sent may have become too old since.

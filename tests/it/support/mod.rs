@@ -3,6 +3,7 @@
 pub mod birds;
 pub mod plans;
 pub mod pods;
+pub mod registry;
 pub mod sshd;
 #[path = "../../support/waiting.rs"]
 pub mod waiting;
