@@ -1,12 +1,15 @@
 //! Why bytes could not be brought in, each with a stable id and, where there is one, what to do about it.
 
 mod refusal;
+mod transport;
 
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use refusal::Refusal;
+pub(super) use transport::after;
+use transport::{distrusts, refusal};
 
 use super::oci::{ImageError, RegistryError};
 use crate::command::CommandError;
@@ -360,33 +363,6 @@ impl FetchError {
             _ => None,
         }
     }
-}
-
-/// OpenSSL's number for its part that speaks TLS, and that part's for a certificate it does not believe.
-const TLS_DISTRUST: (i32, i32) = (20, 134);
-
-/// Whether a certificate was the reason.
-fn distrusts(error: &(dyn Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |&error| error.source())
-        .filter_map(|error| error.downcast_ref::<openssl::error::ErrorStack>())
-        .flat_map(openssl::error::ErrorStack::errors)
-        .any(|error| (error.library_code(), error.reason_code()) == TLS_DISTRUST)
-}
-
-fn refusal(status: u16) -> String {
-    let said = match status {
-        401 => "wants to know who asks",
-        403 => "does not let us have the file",
-        404 => "has no such file",
-        410 => "no longer has the file",
-        500.. => "is in trouble",
-        _ => "refuses",
-    };
-    format!("{said} (status {status})")
-}
-
-pub(super) fn after(rest: Option<Duration>) -> String {
-    rest.map_or_else(String::new, |rest| format!(", and again only after {} s", rest.as_secs()))
 }
 
 fn each(failures: &[FetchError]) -> String {
