@@ -12,7 +12,7 @@ FLAGS   ?=
 help:
 	@echo 'make up       build calicolab and bring the lab "$(LAB)" up, proven (LAB=… for another, FLAGS=… for flags)'
 	@echo 'make test     run the tests: real sshd, BIRD, etcd and containers, no virtual machine'
-	@echo 'make e2e      run the story of `up` in real virtual machines'
+	@echo 'make e2e      run the story of `up` in real virtual machines, and in containers of a real LXD (as root)'
 	@echo 'make soak     kill `up` at every happening and see that `down` leaves nothing'
 	@echo 'make bench    measure the store against curl, aria2c and sha256sum, and `up` against a hand-written script'
 	@echo 'make setup    install what building and the machines need (all targets above do this first)'
@@ -39,6 +39,8 @@ test: setup
 
 # Built as `make test` builds, so that nothing is compiled twice; run as an ordinary user.
 e2e: setup
+	scripts/lxd.sh install
+	$(CARGO) test --locked --test lxd -- $(FLAGS)
 	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=scripts/as-user.sh \
 		$(CARGO) test --locked --test machines -- --test-threads=1 --nocapture $(FLAGS)
 
@@ -49,7 +51,7 @@ soak: setup
 bench: build
 	@scripts/test-programs.sh
 	scripts/as-user.sh benches/store.sh "$$($(CARGO) bench --locked --no-run --bench store --message-format=json | \
-		sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')"
+		sed -n '/"kind":\["bench"\]/s/.*"executable":"\([^"]*\)".*/\1/p')"
 	scripts/as-user.sh benches/bench.sh
 
 lint: setup

@@ -14,6 +14,8 @@ for program in "$calicolab" qemu-system-x86_64 qemu-img ssh tar awk; do
 done
 work=$(mktemp -d "${TMPDIR:-/tmp}/calicolab-bench.XXXXXX")
 export CALICOLAB_HOME="$work/home"
+# Where a daemon of containers answers it would be chosen before emulation, and the floor is a QEMU's.
+export CALICOLAB_UP_PROVIDER=qemu
 trap '"$calicolab" down --all >/dev/null 2>&1; rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 

@@ -1,5 +1,6 @@
 //! The command line: clap types; nothing that decides.
 
+pub mod broken;
 mod bytes;
 
 use std::path::PathBuf;
@@ -110,7 +111,7 @@ pub enum Verb {
         name: Option<String>,
         #[command(flatten)]
         wish: Wish,
-        /// Where the machines run: auto, qemu
+        /// Where the machines run: auto, qemu, incus (Incus or LXD)
         #[arg(long, default_value = "auto", env = "CALICOLAB_UP_PROVIDER")]
         provider: String,
         /// Show the plan and end
@@ -173,6 +174,8 @@ pub enum Verb {
         #[command(flatten)]
         form: Form,
     },
+    #[command(flatten)]
+    Broken(broken::Broken),
     /// List the clusters
     Ls {
         #[command(flatten)]

@@ -37,6 +37,8 @@ pub struct Target {
 pub enum Kind {
     /// QEMU, rootless, no daemon.
     Qemu,
+    /// Incus or LXD, by their daemon.
+    Incus,
     /// systemd-nspawn containers: made for the tests, no part of the product.
     Nspawn,
 }
@@ -45,6 +47,7 @@ impl std::fmt::Display for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
             Self::Qemu => "qemu",
+            Self::Incus => "incus",
             Self::Nspawn => "nspawn",
         })
     }

@@ -14,6 +14,7 @@
 //! | [`machine`] | providers of machines |
 //! | [`ssh`] | the only way into a node |
 //! | [`install`], [`proof`] | one writes, the other judges |
+//! | [`explain`], [`fault`] | from failing checks to the first broken link; ways to break a lab on purpose |
 //! | [`cmd`] | the stories: `up`, `down`, `verify` and the others |
 //! | [`cli`], [`report`], [`record`], [`failure`] | words in, happenings out, the log, and how it ended |
 //!
@@ -26,7 +27,9 @@ pub mod cmd;
 pub mod command;
 pub mod durable;
 pub mod event;
+pub mod explain;
 pub mod failure;
+pub mod fault;
 pub mod guest;
 pub mod install;
 pub mod lab;

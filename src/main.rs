@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
+use calicolab::machine::incus::Incus;
 use calicolab::machine::qemu::Qemu;
 
 fn main() -> ExitCode {
-    calicolab::main_with(&|home, cache| vec![Box::new(Qemu::new(home, cache))])
+    calicolab::main_with(&|home, cache| vec![Box::new(Qemu::new(home, cache)), Box::new(Incus)])
 }

@@ -1,5 +1,6 @@
 //! From the command line to a story, and from its end to an exit code: the one place that shows a failure.
 
+mod broken;
 mod bytes;
 mod config;
 mod labs;
@@ -129,6 +130,7 @@ fn word(verb: &Verb) -> &'static str {
         Verb::Stop { .. } => "stop",
         Verb::Start { .. } => "start",
         Verb::Verify { .. } => "verify",
+        Verb::Broken(verb) => broken::word(verb),
         _ => "calicolab",
     }
 }
@@ -150,7 +152,7 @@ fn provider_kind(word: &str) -> Result<Option<Kind>, Failure> {
         _ => serde_json::from_value(word.into()).map(Some).map_err(|_| {
             Failure::new(Exit::Usage, "usage.provider", "choose where machines run")
                 .because_text(format!("there is no provider `{word}`"))
-                .hint("--provider auto or --provider qemu")
+                .hint("--provider auto, --provider qemu or --provider incus")
         }),
     }
 }
@@ -239,6 +241,7 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
             show_proof(&proof, form.output, quiet, *only_failures);
             verify::unproven(&cluster, &proof).map_or(Ok(Exit::Done), Err)
         }
+        Verb::Broken(verb) => Box::pin(broken::story(cx, verb, quiet)).await,
         Verb::Ls { form } => look::list_clusters(cx, form.output, quiet).await,
         Verb::Status { which, form } => look::status(cx, which.name.as_deref(), form.output, quiet).await,
         Verb::Ssh { which, node, words } => cmd::shell::login(cx, &cx.which(which.name.as_deref())?, node, words),

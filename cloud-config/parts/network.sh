@@ -6,6 +6,9 @@ for card in /sys/class/net/*; do
     {{ node.lab_mac }}) lab=${card##*/};;
   esac
 done
+# Behind a NAT card of QEMU's kind every node is alone and has the same address; where nodes share one network it is said.
+nat_address=10.0.2.15/24 nat_gateway=10.0.2.2
+[ ! -e /etc/calicolab/uplink ] || read -r nat_address nat_gateway </etc/calicolab/uplink
 echo 1 >/proc/sys/net/ipv4/ip_forward
 # Strict reverse paths would drop packets that come by the lab card and would be answered by the other.
 echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter
@@ -16,8 +19,8 @@ echo 0 >/proc/sys/net/ipv4/conf/default/rp_filter
   echo "link set lo up
 link set {{ net.nat_device }} up
 link set {{ net.lab_device }} mtu {{ net.mtu }} up
-addr replace 10.0.2.15/24 dev {{ net.nat_device }}
-route replace default via 10.0.2.2 dev {{ net.nat_device }}
+addr replace $nat_address dev {{ net.nat_device }}
+route replace default via $nat_gateway dev {{ net.nat_device }}
 addr replace {{ node.address }}/{{ node.prefix_len }} dev {{ net.lab_device }}
 route replace {{ net.services }} dev {{ net.lab_device }} src {{ node.address }}
 route replace unreachable {{ net.pods }} metric 65535"

@@ -1,15 +1,15 @@
 //! Why bytes could not be brought in, each with a stable id and, where there is one, what to do about it.
 
 mod refusal;
-mod transport;
+mod words;
 
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use refusal::Refusal;
-pub(super) use transport::after;
-use transport::{distrusts, refusal};
+pub(super) use words::after;
+use words::{each, join, mib, refusal};
 
 use super::oci::{ImageError, RegistryError};
 use crate::command::CommandError;
@@ -365,22 +365,13 @@ impl FetchError {
     }
 }
 
-fn each(failures: &[FetchError]) -> String {
-    let told = failures.iter().map(|failure| {
-        let causes = std::iter::successors(Some(failure as &dyn Error), |&error| error.source());
-        causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-    });
-    told.collect::<Vec<_>>().join("\n")
-}
+/// OpenSSL's number for its part that speaks TLS, and that part's for a certificate it does not believe.
+const TLS_DISTRUST: (i32, i32) = (20, 134);
 
-fn mib(bytes: u64) -> u64 {
-    bytes >> 20
-}
-
-fn join(gone: &[Gone]) -> String {
-    let words = gone.iter().map(|gone| match &gone.available {
-        Some(version) => format!("{} {} (it has {version})", gone.package, gone.wanted),
-        None => format!("{} {} (nor any other version)", gone.package, gone.wanted),
-    });
-    words.collect::<Vec<_>>().join(", ")
+/// Whether a certificate was the reason.
+fn distrusts(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |&error| error.source())
+        .filter_map(|error| error.downcast_ref::<openssl::error::ErrorStack>())
+        .flat_map(openssl::error::ErrorStack::errors)
+        .any(|error| (error.library_code(), error.reason_code()) == TLS_DISTRUST)
 }

@@ -1,11 +1,14 @@
 //! The stories, each readable from top to bottom.
 
 pub mod bring;
+pub mod bundle;
 pub mod cache;
 pub mod cx;
 pub mod doctor;
 pub mod down;
 pub mod draft;
+pub mod explain;
+pub mod fault;
 pub mod fetch;
 pub mod kept;
 pub mod labs;
@@ -15,6 +18,7 @@ pub mod ls;
 pub mod mirror;
 pub mod needs;
 pub mod pack;
+pub mod page;
 pub mod plan;
 pub mod power;
 pub mod shell;

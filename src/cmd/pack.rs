@@ -133,7 +133,8 @@ pub fn told(error: &PackError, doing: &str) -> Failure {
         | PackError::Altered { .. } => Exit::Digest,
         PackError::Exists { .. } | PackError::Busy { .. } => Exit::Conflict,
         PackError::DiskFull { .. } => Exit::HostUnfit,
-        PackError::Io { .. } | PackError::Cache { .. } => Exit::Unexpected,
+        PackError::Cache { source } => return super::bring::not_fetched(source),
+        PackError::Io { .. } => Exit::Unexpected,
     };
     let failure = Failure::new(exit, error.id(), doing).because(error);
     match error.remedy() {

@@ -4,7 +4,9 @@ sums=/etc/calicolab/payload.sha256
 if ! sha256sum --check --status $sums 2>/dev/null; then
   case $1 in
   disk)
-    device=
+    # In a container it is a file.
+    device=/opt/calicolab-payload.tar
+    [ -e $device ] || device=
     for disk in /sys/block/vd*; do
       # The kernel ends the serial without a newline, which `read` reports as a failure.
       serial=

@@ -31,8 +31,9 @@ fn list(kinds: &[Kind]) -> String {
     kinds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Take the provider that was named, or, where none was, the first that lacks nothing it needs for this plan. If all
-/// lack something, the first is taken: what it lacks is told when it is asked.
+/// Take the provider that was named, or, where none was, the first that lacks nothing it needs for this plan; one that
+/// emulates only if no other would do. If all lack something, the first is taken: what it lacks is told when it is
+/// asked.
 pub async fn choose<'a>(
     given: &[&'a dyn Provider],
     named: Option<Kind>,
@@ -44,12 +45,21 @@ pub async fn choose<'a>(
         return Ok(Choice { provider, why: format!("{wanted}, as asked: {}", provider.describe().await) });
     }
     let mut passed = String::new();
+    let mut slow: Option<&dyn Provider> = None;
     for &provider in given {
-        let Some(lack) = provider.lacks(plan).await.into_iter().find(|lack| !lack.bearable) else {
-            let why = format!("{}, chosen by itself: {}{passed}", provider.kind(), provider.describe().await);
+        if let Some(lack) = provider.lacks(plan).await.into_iter().find(|lack| !lack.bearable) {
+            passed = format!("{passed}; not {}: {}", provider.kind(), lack.what);
+        } else if provider.emulates().await {
+            slow = slow.or(Some(provider));
+        } else {
+            let beside = slow.map_or_else(String::new, |slow| format!("; not {}, which would emulate", slow.kind()));
+            let why = format!("{}, chosen by itself: {}{beside}{passed}", provider.kind(), provider.describe().await);
             return Ok(Choice { provider, why });
-        };
-        passed = format!("{passed}; not {}: {}", provider.kind(), lack.what);
+        }
+    }
+    if let Some(provider) = slow {
+        let why = format!("{}, chosen by itself: {}{passed}", provider.kind(), provider.describe().await);
+        return Ok(Choice { provider, why });
     }
     let provider = *given.first().ok_or(ChooseError::None)?;
     Ok(Choice { provider, why: format!("{}, though nothing fits this host{passed}", provider.kind()) })

@@ -1,6 +1,7 @@
 //! Machine providers: six verbs, and nothing of SSH, downloads, Kubernetes or BGP.
 
 mod choose;
+pub mod incus;
 pub mod qemu;
 pub mod seed;
 
@@ -157,6 +158,26 @@ pub enum ProviderError {
         /// What went wrong.
         what: String,
     },
+    /// A daemon that makes machines does not answer.
+    #[error("{why}")]
+    Silent {
+        /// Which, and in what way it is silent.
+        why: String,
+    },
+    /// Its answer is not understood.
+    #[error("the answer of {asked} is not understood")]
+    Answer {
+        /// Who was asked for what.
+        asked: String,
+        /// Where it ceases to be understood.
+        source: serde_json::Error,
+    },
+    /// Something that is not ours has a name or an address that is needed.
+    #[error("{what} is there already and is not this cluster's")]
+    Taken {
+        /// The thing.
+        what: String,
+    },
     /// Several things failed while tearing down; all were tried.
     #[error("{}", list(.0))]
     Several(Vec<ProviderError>),
@@ -196,6 +217,11 @@ pub trait Provider: Send + Sync {
 
     /// One line on how machines will run here and why (`software emulation: /dev/kvm opens, guests hang`).
     async fn describe(&self) -> String;
+
+    /// Whether machines run slower here than this host could, because their processors are emulated.
+    async fn emulates(&self) -> bool {
+        false
+    }
 
     /// What this provider makes machines from.
     fn image_form(&self) -> ImageForm {

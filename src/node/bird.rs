@@ -8,7 +8,7 @@ use jiff::civil::{Date, DateTime, Time};
 use crate::command::Argv;
 
 /// What BIRD said in one read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Bird {
     /// Its version (`1.6.8`), if it greeted.
     pub version: Option<String>,
@@ -23,7 +23,7 @@ pub struct Bird {
 }
 
 /// One row of `show protocols`, with the details of `show protocols all` where those were asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Protocol {
     /// Name in bird.conf.
     pub name: String,
@@ -40,7 +40,7 @@ pub struct Protocol {
 }
 
 /// What BIRD tells of one BGP session.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Bgp {
     /// `Established`, `Active`, …
     pub state: String,
@@ -56,6 +56,10 @@ pub struct Bgp {
     pub source: Option<Ipv4Addr>,
     /// The last error; it stays until the next success.
     pub last_error: Option<String>,
+    /// Seconds left of the hold time, and the hold time.
+    pub hold: Option<(f32, f32)>,
+    /// Seconds between keepalives.
+    pub keepalive: Option<f32>,
 }
 
 /// A moment as BIRD prints it.
@@ -88,6 +92,11 @@ pub fn ask() -> Argv {
     Argv::script(BOTH, [""; 0])
 }
 
+/// All its routes, without the right to change anything.
+pub fn ask_routes() -> Argv {
+    Argv::new("timeout").args(["-k", "1", "4", "birdc", "-r", "show", "route"])
+}
+
 impl Bird {
     /// Read the answer to [`ask`], or to `show protocols` with or without `all`, of BIRD 1.6 or 2.
     pub fn parse(text: &str) -> Result<Self, BirdError> {
@@ -103,6 +112,11 @@ impl Bird {
             }
         }
         if in_table { Ok(bird) } else { Err(BirdError::NoTable(text.trim().chars().take(200).collect())) }
+    }
+
+    /// Its first protocol of a kind (`Direct`, `Static`).
+    pub fn of_kind(&self, kind: &str) -> Option<&Protocol> {
+        self.protocols.iter().find(|protocol| protocol.kind.eq_ignore_ascii_case(kind))
     }
 
     /// Its BGP protocols.
@@ -197,9 +211,17 @@ impl Bgp {
             "source address" => self.source = value.parse().ok(),
             "session" => self.internal = Some(value.split_whitespace().any(|word| word == "internal")),
             "last error" => self.last_error = Some(value.into()),
+            "hold timer" => self.hold = timer(value),
+            "keepalive timer" => self.keepalive = timer(value).map(|(_, whole)| whole),
             _ => {}
         }
     }
+}
+
+/// `6/12`, or `5.123/12`.
+fn timer(value: &str) -> Option<(f32, f32)> {
+    let (left, whole) = value.split_once('/')?;
+    Some((left.trim().parse().ok()?, whole.trim().parse().ok()?))
 }
 
 /// A client that reads its commands from a pipe writes its prompt and terminal codes before what it prints.

@@ -10,6 +10,10 @@ use crate::command::Argv;
 /// The folder of a node's certificates: `ca.crt`, `node.crt`, `node.key`.
 pub const PKI: &str = "/etc/calicolab/pki";
 
+/// etcdctl on the master, as a user there would call it.
+pub const CTL: &str = "env ETCDCTL_API=3 etcdctl --endpoints https://127.0.0.1:2379 --cacert /etc/calicolab/pki/ca.crt \
+                       --cert /etc/calicolab/pki/node.crt --key /etc/calicolab/pki/node.key";
+
 /// Key of a node's own object, as Calico's etcd datastore has it.
 pub fn node_key(node: &str) -> String {
     format!("/calico/resources/v3/projectcalico.org/nodes/{node}")
@@ -55,16 +59,40 @@ pub enum EtcdError {
 /// Read several keys at each of `endpoints` (`198.18.7.11:2379`) in one request, with the node's own certificate.
 ///
 /// Over etcd's JSON gateway and by one process for everything: a start of curl costs an emulated machine more than
-/// the asking. After each answer stands curl's own word about it.
+/// the asking. A network that is cut is given up before the round's other answers are late. After each answer stands curl's own word about it.
 pub fn ask_keys(endpoints: &[String], keys: &[String]) -> Argv {
     let ranges: Vec<Value> =
         keys.iter().map(|key| serde_json::json!({ "requestRange": { "key": BASE64.encode(key) } })).collect();
     let body = serde_json::json!({ "success": ranges });
     let file = |name: &str| format!("{PKI}/{name}");
     Argv::new("curl")
-        .args(["-sS", "-m", "15", "--cacert", &file("ca.crt"), "--cert", &file("node.crt"), "--key", &file("node.key")])
+        .args([
+            "-sS",
+            "--connect-timeout",
+            "5",
+            "-m",
+            "15",
+            "--cacert",
+            &file("ca.crt"),
+            "--cert",
+            &file("node.crt"),
+            "--key",
+            &file("node.key"),
+        ])
         .args(["-w", "\ncurl: (%{exitcode}) %{errormsg}\n", "-d", &body.to_string()])
         .args(endpoints.iter().map(|endpoint| format!("https://{endpoint}/v3/kv/txn")))
+}
+
+/// Ask whether `endpoint` speaks HTTP without TLS; prints the status of the answer, `000` for none.
+pub fn ask_plainly(endpoint: &str) -> Argv {
+    Argv::new("curl")
+        .args(["-sS", "-m", "4", "-o", "/dev/null", "-w", "%{http_code}\n"])
+        .arg(format!("http://{endpoint}/version"))
+}
+
+/// Whether the answer to [`ask_plainly`] is one of etcd's without TLS; with TLS it refuses with status 400, or at once.
+pub fn is_plain(text: &str) -> bool {
+    text.trim() == "200"
 }
 
 /// The answers to [`ask_keys`], one for each endpoint that was tried.

@@ -41,6 +41,40 @@ pub fn ask() -> Argv {
     Argv::new("ip").args(["-j", "addr"])
 }
 
+/// Another station on a link.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Neighbour {
+    /// Its address.
+    #[serde(rename = "dst")]
+    pub address: Ipv4Addr,
+    /// The device it is reached by.
+    #[serde(rename = "dev", default)]
+    pub device: String,
+    /// Its MAC, if it answered.
+    #[serde(rename = "lladdr")]
+    pub mac: Option<String>,
+    /// `REACHABLE`, `STALE`, `FAILED`, …
+    #[serde(default)]
+    pub state: Vec<String>,
+}
+
+/// Every neighbour.
+pub fn ask_neighbours() -> Argv {
+    Argv::new("ip").args(["-4", "-j", "neigh"])
+}
+
+impl Neighbour {
+    /// Read the answer to [`ask_neighbours`].
+    pub fn parse(text: &str) -> Result<Vec<Self>, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    /// Whether it did not answer when it was looked for.
+    pub fn failed(&self) -> bool {
+        self.state.iter().any(|state| state == "FAILED" || state == "INCOMPLETE")
+    }
+}
+
 impl Link {
     /// Read the answer to [`ask`]; addresses of other families are left out.
     pub fn parse(text: &str) -> Result<Vec<Self>, serde_json::Error> {
@@ -74,6 +108,15 @@ mod tests {
         assert_eq!((lab.name.as_str(), lab.mac.as_str(), lab.mtu), ("lab0", "52:54:01:12:07:01", 1500));
         assert!(lab.up());
         assert_eq!(lab.addresses, [Address { local: Ipv4Addr::new(198, 18, 7, 11), prefix: 24 }]);
+    }
+
+    #[test]
+    fn neighbours_that_answer_and_that_do_not() {
+        let text = r#"[{"dst":"198.18.7.11","dev":"lab0","lladdr":"52:54:01:12:07:0b","state":["REACHABLE"]},
+            {"dst":"198.18.7.12","dev":"lab0","state":["FAILED"]}]"#;
+        let all = Neighbour::parse(text).expect("JSON");
+        assert_eq!((all[0].mac.as_deref(), all[0].failed()), (Some("52:54:01:12:07:0b"), false));
+        assert_eq!((all[1].mac.as_deref(), all[1].failed()), (None, true));
     }
 
     #[test]

@@ -1,10 +1,16 @@
 //! What runs on a node: how it is asked, and its answer as a value; pure.
 
 pub mod bird;
+pub mod bird_conf;
+pub mod certificate;
 pub mod container;
 pub mod etcd;
+pub mod files;
+pub mod firewall;
 pub mod identity;
 pub mod link;
 pub mod reach;
 pub mod resolver;
 pub mod route;
+pub mod socket;
+pub mod unit;

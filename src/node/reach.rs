@@ -7,10 +7,14 @@ use crate::command::Argv;
 /// IPv4 and ICMP headers of an echo request, in bytes.
 const HEADERS: u16 = 28;
 
-/// One echo request from a node through `device`, `full` bytes long as IP counts, never fragmented; if it is not
-/// answered also one of `small` bytes, which tells a narrow way from none.
+/// How many full packets a node sends, so that some that are lost can be seen.
+pub const ECHOES: u32 = 10;
+
+/// Echo requests from a node through `device`, `full` bytes long as IP counts, never fragmented; if none is answered
+/// also one of `small` bytes, which tells a narrow way from none.
 pub fn ping_from_node(to: Ipv4Addr, device: &str, full: u16, small: u16) -> Argv {
-    const SCRIPT: &str = r#"ping="ping -n -q -c 1 -W 2 -M do -I $1"; $ping -s "$3" "$2" || $ping -s "$4" "$2""#;
+    const SCRIPT: &str =
+        r#"ping="ping -n -q -W 2 -M do -I $1"; $ping -c 10 -i 0.02 -s "$3" "$2" || $ping -c 1 -s "$4" "$2""#;
     let words = [device.to_owned(), to.to_string(), payload(full).to_string(), payload(small).to_string()];
     Argv::script(SCRIPT, words)
 }
@@ -56,6 +60,17 @@ pub fn full_and_small(text: &str, full: u16) -> [bool; 2] {
     [answered[0], answered[0] || answered[1]]
 }
 
+/// How many full packets of [`ping_from_node`] were answered, and in how many milliseconds at the least.
+pub fn full_packets(text: &str, full: u16) -> Option<(u32, Option<f64>)> {
+    let size = format!("({full}) bytes of data");
+    let own = text.split("PING ").find(|part| part.contains(&size))?;
+    let least = own.lines().find_map(|line| {
+        let (_, times) = line.strip_prefix("rtt ")?.split_once(" = ")?;
+        times.split('/').next()?.parse().ok()
+    });
+    Some((own.lines().find_map(statistics)?, least))
+}
+
 fn statistics(line: &str) -> Option<u32> {
     let counts = line.contains("packets transmitted").then_some(line)?;
     counts.split(',').find(|part| part.contains("received"))?.split_whitespace().next()?.parse().ok()
@@ -96,6 +111,15 @@ mod tests {
         assert_eq!(read([head(1500), no.clone(), head(84), yes].concat()), [false, true]);
         assert_eq!(read([head(1500), no.clone(), head(84), no].concat()), [false, false]);
         assert_eq!(read("ping: connect: Network is unreachable\n".into()), [false, false]);
+    }
+
+    #[test]
+    fn loss_and_delay_are_seen() {
+        let text = "PING 198.18.7.12 (198.18.7.12) from 198.18.7.11 lab0: 1472(1500) bytes of data.\n\n\
+            --- 198.18.7.12 ping statistics ---\n10 packets transmitted, 7 received, 30% packet loss, time 180ms\n\
+            rtt min/avg/max/mdev = 200.107/200.324/201.0/0.1 ms\n";
+        assert_eq!(full_packets(text, 1500), Some((7, Some(200.107))));
+        assert_eq!(full_packets(text, 1400), None);
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub struct Route {
     pub gateway: Option<Ipv4Addr>,
     /// Device.
     pub device: Option<String>,
+    /// Who made it (`bird`, `kernel`), where that is told.
+    pub protocol: Option<String>,
 }
 
 /// What the kernel does with a packet of this node to one address.
@@ -51,6 +53,58 @@ pub struct Way {
 pub fn ask(addresses: &[Ipv4Addr]) -> Argv {
     const SCRIPT: &str = "{ echo 'route show table all'; printf 'route get %s\\n' \"$@\"; } | ip -4 -j -force -batch -";
     Argv::script(SCRIPT, addresses.iter().map(ToString::to_string))
+}
+
+/// One policy rule, which chooses a table before any route is looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyRule {
+    /// Its place: lower comes first.
+    pub priority: u32,
+    /// What packets it is about and what it does, as `ip rule` would take it.
+    pub text: String,
+}
+
+/// Every policy rule.
+pub fn ask_rules() -> Argv {
+    Argv::new("ip").args(["-4", "-j", "rule"])
+}
+
+impl PolicyRule {
+    /// Read the answer to [`ask_rules`].
+    pub fn parse(text: &str) -> Result<Vec<Self>, serde_json::Error> {
+        let rules: Vec<Value> = serde_json::from_str(text)?;
+        Ok(rules.iter().map(rule).collect())
+    }
+
+    /// Whether it is one of the three that every kernel has.
+    pub fn usual(&self) -> bool {
+        matches!(
+            (self.priority, self.text.as_str()),
+            (0, "from all lookup local") | (32766, "from all lookup main") | (32767, "from all lookup default")
+        )
+    }
+}
+
+fn rule(value: &Value) -> PolicyRule {
+    let word = |key: &str| value[key].as_str();
+    let range = |net: &str, length: &str| {
+        let net = word(net)?;
+        Some(value[length].as_u64().map_or_else(|| net.to_owned(), |length| format!("{net}/{length}")))
+    };
+    let mut text = format!("from {}", range("src", "srclen").unwrap_or_else(|| "all".into()));
+    if let Some(to) = range("dst", "dstlen") {
+        text.extend([" to ", &to]);
+    }
+    for (key, shown) in [("iif", " iif "), ("oif", " oif "), ("fwmark", " fwmark "), ("table", " lookup ")] {
+        if let Some(word) = word(key) {
+            text.extend([shown, word]);
+        }
+    }
+    if let Some(action) = word("action") {
+        text.extend([" ", action]);
+    }
+    let priority = value["priority"].as_u64().and_then(|number| u32::try_from(number).ok());
+    PolicyRule { priority: priority.unwrap_or(u32::MAX), text }
 }
 
 impl Routes {
@@ -109,6 +163,7 @@ fn route(value: &Value) -> Option<Route> {
         table: word("table").unwrap_or_else(|| "main".into()),
         gateway: address(value, "gateway"),
         device: word("dev"),
+        protocol: word("protocol"),
     })
 }
 
@@ -157,6 +212,17 @@ mod tests {
             inside,
             ["10.244.0.64/26 via 198.18.7.12 dev lab0", "10.244.0.66/32 via 198.18.7.13 dev lab0 table 7"]
         );
+    }
+
+    #[test]
+    fn rules_of_our_own_are_told_from_the_usual_ones() {
+        let text = r#"[{"priority":0,"src":"all","table":"local"},
+            {"priority":100,"src":"all","dst":"10.244.0.64","dstlen":26,"action":"unreachable"},
+            {"priority":120,"src":"198.18.7.0","srclen":24,"iif":"lab0","table":"7"},
+            {"priority":32766,"src":"all","table":"main"},{"priority":32767,"src":"all","table":"default"}]"#;
+        let rules = PolicyRule::parse(text).expect("JSON");
+        let own: Vec<&str> = rules.iter().filter(|rule| !rule.usual()).map(|rule| rule.text.as_str()).collect();
+        assert_eq!(own, ["from all to 10.244.0.64/26 unreachable", "from 198.18.7.0/24 iif lab0 lookup 7"]);
     }
 
     #[test]

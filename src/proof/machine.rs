@@ -14,6 +14,12 @@ const CLOCKS_MS: i64 = 2000;
 /// An echo request as small as ping's own, in bytes of IP.
 pub(super) const SMALL: u16 = 84;
 
+/// How many of [`reach::ECHOES`] packets may not be lost: 20 % would already starve TCP.
+const LOSS: u32 = 2;
+
+/// Milliseconds that no packet of a lab network takes.
+const DELAY_MS: f64 = 100.0;
+
 fn on(node: &NodeName, argv: crate::command::Argv) -> Probe {
     Probe { node: node.clone(), place: Place::Node, argv }
 }
@@ -142,7 +148,22 @@ pub(super) fn judge_link(scene: &Scene<'_>, from: &NodeName, to: &NodeName) -> J
     let output = scene.heard(&ping(scene.plan, from, to))?;
     let (address, mtu) = (scene.plan.nodes[to].address, scene.plan.network.mtu);
     match reach::full_and_small(&output.stdout, mtu) {
-        [true, _] => Ok(format!("{address} answers {mtu} bytes")),
+        [true, _] => {
+            let (answered, least) = reach::full_packets(&output.stdout, mtu).unwrap_or((reach::ECHOES, None));
+            let lost = reach::ECHOES.saturating_sub(answered);
+            if lost >= LOSS {
+                return Err(Verdict::not_yet(format!(
+                    "{to} ({address}) answers {from} only {answered} of {} packets",
+                    reach::ECHOES
+                )));
+            }
+            if let Some(least) = least.filter(|least| *least >= DELAY_MS) {
+                return Err(Verdict::not_yet(format!(
+                    "{to} ({address}) answers {from} after {least:.0} ms at the least"
+                )));
+            }
+            Ok(format!("{address} answers {mtu} bytes"))
+        }
         [false, true] => Err(Verdict::not_yet(format!(
             "{to} ({address}) answers {from} at {SMALL} bytes and not at {mtu}: {}",
             output.tail(1)

@@ -74,7 +74,9 @@ pub async fn prove(
                 break;
             }
         }
-        let Some(wake) = taking.next_look().filter(|wake| *wake <= deadline && Instant::now() < deadline) else {
+        // What has never been asked is asked however short the patience is: it would be called failing unheard.
+        let in_time = |wake: &Instant| *wake <= deadline && Instant::now() < deadline;
+        let Some(wake) = taking.next_look().filter(|wake| in_time(wake) || taking.is_unheard()) else {
             break;
         };
         // Not a fixed pause: this is the moment at which the first open check can have another answer.
@@ -203,9 +205,14 @@ impl<'a> Taking<'a> {
         stale.map(|probe| (probe, Duration::ZERO)).collect()
     }
 
+    /// Whether a check waits for questions that were never put.
+    fn is_unheard(&self) -> bool {
+        self.pending().any(|track| self.has_unread(&track.check))
+    }
+
     /// When to ask again; `None` if it has no use, since one check cannot come to hold and each had its chance.
     fn next_look(&self) -> Option<Instant> {
-        if self.pending().any(|track| self.has_unread(&track.check)) {
+        if self.is_unheard() {
             return Some(Instant::now());
         }
         if self.pending().any(|track| matches!(track.verdict, Verdict::Never { .. })) {

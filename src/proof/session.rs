@@ -85,6 +85,11 @@ pub(super) fn judge_session(scene: &Scene<'_>, node: &NodeName, peer: &NodeName)
             "{node} with {peer} is Established, but still exchanging routes ({state})"
         )));
     }
+    if let Some(silent) = silent(bgp) {
+        return Err(Verdict::not_yet(format!(
+            "{node} with {peer} is called Established, and nothing came from there for {silent:.0} s"
+        )));
+    }
     let stable = Duration::from_secs(scene.plan.proof.stability_s);
     let age = bird.now.and_then(|now| protocol.age(now));
     let age =
@@ -98,6 +103,14 @@ pub(super) fn judge_session(scene: &Scene<'_>, node: &NodeName, peer: &NodeName)
         return Err(Verdict::NotYet { why, again_in: Some(stable.saturating_sub(age)) });
     }
     Ok(format!("Established, AS {asn}, stable {} s", stable.as_secs()))
+}
+
+/// For how long nothing was received over a session, if that is longer than two keepalives. On Calico's own timers
+/// this says something only after minutes.
+fn silent(bgp: &Bgp) -> Option<f32> {
+    let ((left, whole), every) = (bgp.hold?, bgp.keepalive?);
+    let silent = whole - left;
+    (whole > 0.0 && silent > 2.0 * every).then_some(silent)
 }
 
 /// State and last error, and what they mean where that is known.

@@ -1,6 +1,7 @@
 //! Readers of the events: bars, lines, JSON. One of them is chosen at the start and lives as long as the story.
 
 mod bars;
+pub mod html;
 mod json;
 mod lines;
 

@@ -5,8 +5,12 @@
 //! a port to a node. Otherwise it is the tests. The price is a harness other than the usual one, which owns `main`.
 
 mod bad_luck;
+mod bundle;
+#[path = "../support/contract.rs"]
+mod contract;
 mod crash;
 mod damage;
+mod faults;
 mod lab;
 mod left;
 mod nspawn;
@@ -33,9 +37,14 @@ fn main() -> ExitCode {
 
 fn tests() -> ExitCode {
     let mut trials = Vec::new();
-    for (theme, all) in
-        [("story", story::ALL), ("bad_luck", bad_luck::ALL), ("damage", damage::ALL), ("crash", crash::ALL)]
-    {
+    for (theme, all) in [
+        ("story", story::ALL),
+        ("bad_luck", bad_luck::ALL),
+        ("damage", damage::ALL),
+        ("faults", faults::ALL),
+        ("bundle", bundle::ALL),
+        ("crash", crash::ALL),
+    ] {
         trials.extend(all.iter().map(|&(name, test)| {
             Trial::test(format!("{theme}::{name}"), move || {
                 test();

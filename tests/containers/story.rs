@@ -3,10 +3,15 @@
 use calicolab::event::Step;
 use serde_json::Value;
 
+use crate::contract::{Beside, contract};
 use crate::lab::{Lab, Test};
 
 /// The tests.
-pub const ALL: &[Test] = &[("one_cluster_and_another", one_cluster_and_another), ("reflectors", reflectors)];
+pub const ALL: &[Test] = &[
+    ("one_cluster_and_another", one_cluster_and_another),
+    ("reflectors", reflectors),
+    ("contract_of_providers", contract_of_providers),
+];
 
 /// The checks whose id begins with `kind`, and how many of them pass.
 fn count(proof: &Value, kind: &str) -> (usize, usize) {
@@ -92,4 +97,25 @@ fn reflectors() {
     let (passed, routes) = count(&proof, "route");
     assert_eq!((passed, routes), (9, 9), "three blocks from three nodes");
     lab.down();
+}
+
+/// A machine here is what carries the cluster's mark among its arguments; a stranger may be called as a node is.
+fn contract_of_providers() {
+    use std::os::unix::process::CommandExt as _;
+    let stranger = std::cell::RefCell::new(None);
+    contract(&Beside {
+        foreign: &|_| {
+            let started = std::process::Command::new("sleep").arg0("calico-01").arg("600").spawn();
+            *stranger.borrow_mut() = Some(started.expect("sleep"));
+        },
+        untouched: &|_| {
+            let mut stranger = stranger.borrow_mut();
+            stranger.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+        },
+        gone: &|_| {
+            if let Some(mut child) = stranger.borrow_mut().take() {
+                child.kill().and_then(|()| child.wait()).expect("it runs");
+            }
+        },
+    });
 }

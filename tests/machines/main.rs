@@ -25,6 +25,8 @@ impl Lab {
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_calicolab"));
         command.args(words).env("CALICOLAB_HOME", self.home.path()).env_remove("CALICOLAB_CLUSTER");
+        // Where a daemon of containers answers it would be chosen before emulation.
+        command.env("CALICOLAB_UP_PROVIDER", "qemu");
         command
     }
 

@@ -29,10 +29,10 @@ impl Pack {
     /// Bring the files of this pack, which was verified, into `cache`. What was written stays where that fails or is
     /// given up, and is whole.
     pub async fn unpack(&self, cache: &Cache, events: &Events) -> Result<Unpacked, PackError> {
-        let needed: u64 = self.list().members.iter().map(Member::whole_bytes).sum();
+        self.room(cache)?;
         let mut unpacked = Unpacked::default();
         let mut images: BTreeMap<String, Vec<(&'static str, Member)>> = BTreeMap::new();
-        let (mut done, total) = (0, needed);
+        let (mut done, total) = (0, self.list().members.iter().map(Member::whole_bytes).sum());
         for member in &self.list().members {
             super::told(events, Step::Unpack, "unpacking", member.label(), member.bytes, (done, total));
             done += member.whole_bytes();
@@ -57,6 +57,21 @@ impl Pack {
             }
         }
         Ok(unpacked)
+    }
+
+    /// Whether the cache's disk has room for what is not there yet.
+    fn room(&self, cache: &Cache) -> Result<(), PackError> {
+        let mut needed = 0;
+        for member in &self.list().members {
+            let there = match member.place()? {
+                Place::Entry(digest) => cache.file(&digest).exists(),
+                Place::Image { folder, .. } => cache.root().join("images").join(folder).exists(),
+                Place::Text(_) => true,
+            };
+            needed += if there { 0 } else { member.whole_bytes() };
+        }
+        let free = files::free_bytes(cache.root());
+        if free < needed { Err(PackError::DiskFull { path: cache.root().into(), needed, free }) } else { Ok(()) }
     }
 
     /// One file under its digest; whether it was written.

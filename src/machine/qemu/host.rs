@@ -144,7 +144,8 @@ fn is_debian(os_release: &str) -> bool {
     [value("ID="), value("ID_LIKE=")].iter().any(|ids| ids.trim_matches('"').split(' ').any(|id| id == "debian"))
 }
 
-fn available_mib(meminfo: &str) -> Option<u64> {
+/// Memory to be had, in MiB, by the text of `/proc/meminfo`.
+pub fn available_mib(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     Some(line.split_ascii_whitespace().next()?.parse::<u64>().ok()? >> 10)
 }

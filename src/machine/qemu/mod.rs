@@ -22,6 +22,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::OnceCell;
 
+pub(super) use self::host::available_mib;
+
 use self::accel::Accelerator;
 use self::args::{QEMU, Spec};
 use self::end::Limits;
@@ -81,6 +83,10 @@ impl Provider for Qemu {
             accel::Accel::Tcg => "software emulation",
         };
         format!("QEMU {version}, {how}: {why}")
+    }
+
+    async fn emulates(&self) -> bool {
+        self.accelerator().await.accel == accel::Accel::Tcg
     }
 
     async fn lacks(&self, plan: &Plan) -> Vec<Lack> {

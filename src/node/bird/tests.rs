@@ -36,8 +36,12 @@ fn both_versions_give_the_same_value() {
                 internal: Some(true),
                 source: Some(Ipv4Addr::new(198, 18, 7, 11)),
                 last_error: None,
+                hold: bgp.hold,
+                keepalive: bgp.keepalive,
             }
         );
+        assert!(bgp.hold.is_some_and(|(left, whole)| left <= whole && whole > 0.0), "{:?}", bgp.hold);
+        assert!(bgp.keepalive.is_some_and(|every| every > 0.0));
     }
 }
 

@@ -282,7 +282,7 @@ fn upstreams_that_fail_are_named_and_nothing_hangs() {
     let said: Said = user.ends(&["--labs", &folder, "lock", "mine"], Exit::Download);
     said.tells(&[
         "gone: ",
-        "answered with status 404",
+        "status 404",
         "around: ",
         "too many redirects",
         "endless: ",

@@ -108,6 +108,25 @@ async fn an_interrupted_pack_and_a_killed_unpack_leave_nothing_half() {
     other.ends(&["--offline", "fetch", "tiny"], Exit::Done);
 }
 
+#[test]
+fn a_disk_that_is_too_small_or_full_is_told_and_what_is_there_is_whole() {
+    let (tiny, other) = (Tiny::new(), User::new());
+    let file = packed(&tiny, "pack");
+    std::fs::create_dir(other.path("cache")).expect("made");
+    // The second user has room by the numbers, and no more places for files.
+    for (options, words) in [
+        ("size=64k", &["disk.full", "no room in", "left: what was written to"][..]),
+        ("size=64m,nr_inodes=7", &["disk.full", "left: what was written to", "each file whole"]),
+    ] {
+        let script = "mount -t tmpfs -o \"$1\" none \"$XDG_CACHE_HOME\" && shift && \"$1\" unpack \"$2\"; code=$?; \
+                      find \"$XDG_CACHE_HOME\" -name '*.part' | grep . && exit 99; \"$1\" cache verify >&2 || exit 98; exit $code";
+        let mut command = other.give(std::process::Command::new("unshare"));
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", options]);
+        command.arg(env!("CARGO_BIN_EXE_calicolab")).arg(&file);
+        Said::by(&mut command, Exit::HostUnfit.code()).tells(words);
+    }
+}
+
 /// A pack of the binary's own lab `primer` without any of its bytes, with this lock.
 async fn of_primer(path: &str, lock: &str) {
     let library = Library::open(None).expect("labs");

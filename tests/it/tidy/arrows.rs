@@ -24,17 +24,20 @@ const HOUSE: &[(&str, &[&str])] = &[
     // Install writes, proof judges; neither knows of the other.
     ("install", &["event", "command", "wait", "durable", "lab", "guest", "node", "artifact", "ssh"]),
     ("proof", &["event", "command", "wait", "durable", "lab", "guest", "node", "artifact", "ssh"]),
+    // What stands on a proof: what is broken, and how to break it.
+    ("explain", &["command", "lab", "node", "proof"]),
+    ("fault", &["command", "lab", "node", "proof"]),
     // What the user is told at the end, in the words of what failed.
     ("failure", &["lab", "cluster"]),
     ("record", &["event"]),
-    ("report", &["event", "lab"]),
+    ("report", &["event", "lab", "proof", "explain"]),
     ("cli", &["failure"]),
     // The stories use all that is below, and print nothing.
     (
         "cmd",
         &[
             "event", "command", "wait", "durable", "lab", "guest", "node", "artifact", "cluster", "machine", "ssh",
-            "install", "proof", "failure", "record",
+            "install", "proof", "explain", "fault", "failure", "record",
         ],
     ),
 ];

@@ -1,0 +1,119 @@
+//! The links of the chain from intent to name, and what to look at where no rule sees which one is broken.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::lab::name::NodeName;
+use crate::lab::plan::Plan;
+use crate::proof::check::Layer;
+
+/// One link: each needs those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Link {
+    /// The machine itself: it answers, and its clock is right.
+    Machine,
+    /// What the nodes are told of each other: the datastore.
+    Intent,
+    /// The node's address.
+    Address,
+    /// The lab network between two nodes.
+    Neighbour,
+    /// The node's way to its peer.
+    PeerRoute,
+    /// TCP 179, both ways.
+    Port,
+    /// Who listens there.
+    Listener,
+    /// BGP's state machine and its last error.
+    Session,
+    /// AS, password, router id.
+    Capabilities,
+    /// Routes received.
+    Received,
+    /// The kernel's routes.
+    KernelRoute,
+    /// Forwarding and firewall.
+    Forwarding,
+    /// The pod's interface.
+    Pod,
+    /// Packet size.
+    Size,
+    /// Service rules.
+    Service,
+    /// The DNS server.
+    Server,
+    /// The name.
+    Name,
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Machine => "machine",
+            Self::Intent => "intent",
+            Self::Address => "node address",
+            Self::Neighbour => "link and neighbour",
+            Self::PeerRoute => "route to the peer",
+            Self::Port => "TCP 179",
+            Self::Listener => "listener",
+            Self::Session => "BGP state machine",
+            Self::Capabilities => "AS, password, router id",
+            Self::Received => "routes received",
+            Self::KernelRoute => "kernel route",
+            Self::Forwarding => "forwarding and firewall",
+            Self::Pod => "pod interface",
+            Self::Size => "packet size",
+            Self::Service => "service rule",
+            Self::Server => "DNS server",
+            Self::Name => "name",
+        })
+    }
+}
+
+/// The link at which a layer of the proof begins.
+pub(super) fn of_layer(layer: Layer) -> Link {
+    match layer {
+        Layer::Machine => Link::Machine,
+        Layer::Address => Link::Address,
+        Layer::Link => Link::Neighbour,
+        Layer::Datastore => Link::Intent,
+        Layer::Session => Link::Session,
+        Layer::Route => Link::KernelRoute,
+        Layer::Packet => Link::Forwarding,
+        Layer::Service => Link::Service,
+        Layer::Name => Link::Name,
+    }
+}
+
+/// What may be broken where both ends look right, and what would tell.
+pub(super) fn unseen(layer: Layer, nodes: &[NodeName], plan: &Plan) -> (&'static str, String) {
+    let cluster = &plan.cluster;
+    let (here, there) = (nodes.first().unwrap_or(&plan.master), nodes.get(1).unwrap_or(&plan.master));
+    let device = &plan.network.lab_device;
+    let dump = |filter: &str| {
+        format!(
+            "calicolab ssh --name {cluster} {here} -- sudo timeout 10 tcpdump -ni {device} {filter} (and on {there})"
+        )
+    };
+    match layer {
+        Layer::Machine => ("the machine is slow or hung", format!("calicolab logs --name {cluster} {here} --console")),
+        Layer::Address => ("something changed the device", format!("calicolab logs --name {cluster} {here}")),
+        Layer::Link => {
+            ("what lies between the nodes loses packets; no rule or queue of either does", dump("icmp or arp"))
+        }
+        Layer::Datastore => ("what lies between the node and the datastore loses packets", dump("tcp port 2379")),
+        Layer::Session => (
+            "what lies between the nodes loses or answers packets of port 179; no rule of either does",
+            dump("tcp port 179"),
+        ),
+        Layer::Route => (
+            "BIRD keeps or refuses the route",
+            format!("calicolab ssh --name {cluster} {here} -- sudo birdc show route all"),
+        ),
+        Layer::Packet => ("the packet is lost on its way between pods", dump("icmp")),
+        Layer::Service => ("the service's connection is lost on its way", dump("tcp port 2379 or tcp port 2381")),
+        Layer::Name => ("the question or its answer is lost on its way", dump("port 53")),
+    }
+}

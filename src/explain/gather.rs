@@ -1,0 +1,157 @@
+//! What is asked of every node to explain a failure: only reads, all of them in one script a node.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Evidence, SCHEMA, Told};
+use crate::command::Argv;
+use crate::lab::addressing::samples;
+use crate::lab::name::NodeName;
+use crate::lab::plan::Plan;
+use crate::node::{bird, bird_conf, certificate, container, etcd, files, firewall, link, route, socket, unit};
+use crate::proof::ask::Askers;
+use crate::proof::driver::{self, Question};
+use crate::proof::{Place, Probe, Proof};
+
+/// The longest that one node may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// One thing that is read on a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// Devices and addresses.
+    Links,
+    /// Neighbours on its links.
+    Neighbours,
+    /// Routes of all tables, and the ways to peers and blocks.
+    Routes,
+    /// Policy rules.
+    Rules,
+    /// BIRD's protocols.
+    Bird,
+    /// BIRD's routes.
+    BirdRoutes,
+    /// BIRD's configuration.
+    BirdConf,
+    /// Units.
+    Units,
+    /// Who listens.
+    Listeners,
+    /// The connections of BGP.
+    Connections,
+    /// nftables.
+    Firewall,
+    /// Queues of devices.
+    Queues,
+    /// The nodes' objects in the datastore.
+    Datastore,
+    /// The datastore asked without TLS.
+    DatastorePlain,
+    /// Certificates.
+    Certificates,
+    /// Small configuration files.
+    Files,
+    /// Containers.
+    Pods,
+    /// The last words of BIRD and of what configures it.
+    Journal,
+}
+
+impl What {
+    /// Everything.
+    pub const ALL: [Self; 18] = [
+        Self::Links,
+        Self::Neighbours,
+        Self::Routes,
+        Self::Rules,
+        Self::Bird,
+        Self::BirdRoutes,
+        Self::BirdConf,
+        Self::Units,
+        Self::Listeners,
+        Self::Connections,
+        Self::Firewall,
+        Self::Queues,
+        Self::Datastore,
+        Self::DatastorePlain,
+        Self::Certificates,
+        Self::Files,
+        Self::Pods,
+        Self::Journal,
+    ];
+
+    /// How long it may take: what goes over a broken network must not hold up the rest.
+    fn limit(self) -> Duration {
+        Duration::from_secs(if matches!(self, Self::Datastore | Self::DatastorePlain) { 2 } else { 10 })
+    }
+
+    /// How `node` is asked. `salt` hides passwords and is not kept.
+    pub fn argv(self, plan: &Plan, node: &NodeName, salt: &str) -> Argv {
+        let master = plan.master_node().address;
+        match self {
+            Self::Links => link::ask(),
+            Self::Neighbours => link::ask_neighbours(),
+            Self::Routes => route::ask(&addresses(plan, node)),
+            Self::Rules => route::ask_rules(),
+            Self::Bird => bird::ask(),
+            Self::BirdRoutes => bird::ask_routes(),
+            Self::BirdConf => bird_conf::ask(salt),
+            Self::Units => unit::ask(),
+            Self::Listeners => socket::ask_listeners(),
+            Self::Connections => socket::ask_connections(),
+            Self::Firewall => firewall::ask(),
+            Self::Queues => firewall::ask_queues(),
+            Self::Datastore => etcd::ask_keys(&[format!("{master}:2379")], &keys(plan)),
+            Self::DatastorePlain => etcd::ask_plainly(&format!("{master}:2379")),
+            Self::Certificates => certificate::ask(),
+            Self::Files => files::ask(&plan.network.lab_device),
+            Self::Pods => Argv::new(container::HELPER).arg("list"),
+            Self::Journal => unit::ask_journal(),
+        }
+    }
+}
+
+/// The peers, and the first, middle and last address of every foreign block.
+fn addresses(plan: &Plan, node: &NodeName) -> Vec<Ipv4Addr> {
+    let others = || plan.nodes.iter().filter(move |(other, _)| *other != node);
+    let blocks = others().flat_map(|(_, part)| samples(part.block));
+    others().map(|(_, part)| part.address).chain(blocks).collect()
+}
+
+/// Every node's object and claim.
+fn keys(plan: &Plan) -> Vec<String> {
+    let both = |(node, part): (&NodeName, &crate::lab::plan::NodePlan)| {
+        [etcd::node_key(node.as_str()), etcd::block_key(node.as_str(), part.block)]
+    };
+    plan.nodes.iter().flat_map(both).collect()
+}
+
+/// Ask every node at once.
+pub async fn gather(plan: &Plan, proof: Proof, askers: &Askers) -> Evidence {
+    // Unlike in the whole world is enough: it is thrown away.
+    let salt = format!("{}-{}", proof.nonce, jiff::Timestamp::now().as_nanosecond());
+    let asking = askers.iter().map(|(node, asker)| {
+        let question = |what: What| -> Question {
+            let argv = what.argv(plan, node, &salt).bounded(what.limit());
+            (Probe { node: node.clone(), place: Place::Node, argv }, Duration::ZERO)
+        };
+        let questions: Vec<Question> = What::ALL.map(question).into();
+        async move {
+            let output = asker.ask(&driver::script(&questions, ""), LIMIT).await;
+            let told = match output.and_then(|output| driver::parse(&questions, &output)) {
+                Ok(report) => {
+                    let answers = report.answers.into_iter().map(|(output, _)| output);
+                    Told::Answers(What::ALL.into_iter().zip(answers).collect())
+                }
+                Err(why) => Told::Unasked(why),
+            };
+            (node.clone(), told)
+        }
+    });
+    let nodes: BTreeMap<NodeName, Told> = futures::future::join_all(asking).await.into_iter().collect();
+    Evidence { schema: SCHEMA, proof, nodes }
+}

@@ -1,0 +1,72 @@
+//! Pods: forwarding, the network they are given, and who else has their addresses.
+
+use super::super::Judged;
+use super::super::facts::{Facts, found, not, side};
+use crate::lab::name::NodeName;
+use crate::node::files::{CNI, OWN_CNI};
+
+pub(in super::super) fn no_forwarding(facts: &Facts<'_>, node: &NodeName, _: &NodeName) -> Judged {
+    let off = facts.files(node)?.forwards_not;
+    let Some(first) = off.first() else { return Err(not(format!("{node} forwards"))) };
+    let sides = vec![side(node, format!("{} = 0", off.join(", ")))];
+    Ok(found(
+        format!("{node} does not forward packets: {first} is 0"),
+        sides,
+        facts.on(node, &format!("sysctl -w {first}=1")),
+    ))
+}
+
+pub(in super::super) fn cni_missing(facts: &Facts<'_>, node: &NodeName, _: &NodeName) -> Judged {
+    let networks = facts.files(node)?.cni;
+    if networks.iter().any(|name| name == OWN_CNI) {
+        return Err(not(format!("{CNI}/{OWN_CNI} is on {node}")));
+    }
+    let saw = if networks.is_empty() { "nothing".to_owned() } else { networks.join(", ") };
+    let remedy = format!(
+        "calicolab cp --name {0} OTHER-NODE:{CNI}/{OWN_CNI} . (and change its ranges to {1})",
+        facts.plan.cluster,
+        facts.part(node).block
+    );
+    Ok(found(format!("{node} has no {CNI}/{OWN_CNI}"), vec![side(node, format!("{CNI} has {saw}"))], remedy))
+}
+
+pub(in super::super) fn cni_foreign(facts: &Facts<'_>, node: &NodeName, _: &NodeName) -> Judged {
+    let networks = facts.files(node)?.cni;
+    let Some(first) = networks.first().filter(|first| first.as_str() < OWN_CNI) else {
+        return Err(not(format!("no network comes before {OWN_CNI} on {node}")));
+    };
+    let says = format!("pods of {node} are given {first}, which comes before {OWN_CNI}");
+    let saw = format!("{CNI} has {}", networks.join(", "));
+    Ok(found(says, vec![side(node, saw)], facts.on(node, &format!("rm {CNI}/{first}"))))
+}
+
+/// A node has addresses out of a block only as the pods' gateway, the first of its own block.
+pub(in super::super) fn impostor(facts: &Facts<'_>, node: &NodeName, _: &NodeName) -> Judged {
+    let pods = facts.plan.network.pods;
+    let gateway = crate::lab::addressing::samples(facts.part(node).block)[0];
+    let links = facts.links(node)?;
+    let mut all = links.iter().flat_map(|link| link.addresses.iter().map(move |own| (link, own)));
+    let routes = facts.routes(node)?;
+    let local = routes.tables.iter().find(|route| {
+        // The kernel itself makes one for each address of a device.
+        let made = route.protocol.as_deref() == Some("kernel");
+        route.kind == "local" && pods.contains(&route.to) && !made
+    });
+    let (saw, whose, remedy) = match (all.find(|(_, own)| pods.contains(&own.local) && own.local != gateway), local) {
+        (Some((link, own)), _) => (
+            format!("{}/{} is on {}", own.local, own.prefix, link.name),
+            own.local,
+            facts.on(node, &format!("ip address del {}/{} dev {}", own.local, own.prefix, link.name)),
+        ),
+        (None, Some(route)) => {
+            (format!("`{route}`"), route.to.addr(), facts.on(node, &format!("ip route del {route}")))
+        }
+        (None, None) => return Err(not(format!("{node} has no address of a pod"))),
+    };
+    let owner = facts.plan.nodes.iter().find(|(_, part)| part.block.contains(&whose));
+    let mut sides = vec![side(node, saw)];
+    if let Some((owner, part)) = owner {
+        sides.push(side(owner, format!("{whose} is in its block {}", part.block)));
+    }
+    Ok(found(format!("{node} itself answers for {whose}, an address of pods"), sides, remedy))
+}

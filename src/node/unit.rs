@@ -1,0 +1,99 @@
+//! A node's services as systemd tells them.
+
+use crate::command::Argv;
+
+/// The units of a node that calicolab made.
+pub const OURS: [&str; 6] =
+    ["etcd", "calicolab-datastore", "calico-confd", "bird", "calicolab-services", "calicolab-dns"];
+
+/// One service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unit {
+    /// Its name without `.service`.
+    pub name: String,
+    /// Whether there is one.
+    pub loaded: bool,
+    /// `active`, `inactive`, `failed`, `activating`, …
+    pub active: String,
+    /// `running`, `exited`, `dead`, `auto-restart`, …
+    pub sub: String,
+    /// How its last run ended (`success`, `exit-code`, `signal`, …).
+    pub result: String,
+    /// Since when it is so, as printed.
+    pub since: String,
+}
+
+/// How all of [`OURS`] stand.
+pub fn ask() -> Argv {
+    let properties = "-pId,LoadState,ActiveState,SubState,Result,StateChangeTimestamp";
+    Argv::new("systemctl").args(["show", properties]).args(OURS)
+}
+
+/// The last words of BIRD, of what configures it, and of the datastore.
+pub fn ask_journal() -> Argv {
+    Argv::new("journalctl").args([
+        "--no-pager",
+        "-q",
+        "-n",
+        "60",
+        "-o",
+        "short-iso",
+        "-u",
+        "bird",
+        "-u",
+        "calico-confd",
+        "-u",
+        "etcd",
+    ])
+}
+
+impl Unit {
+    /// Read the answer to [`ask`]: one paragraph a unit.
+    pub fn parse(text: &str) -> Vec<Self> {
+        let paragraphs = text.split("\n\n").filter(|part| !part.trim().is_empty());
+        paragraphs
+            .map(|part| {
+                let value = |key: &str| {
+                    let line = part.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+                    line.unwrap_or_default().to_owned()
+                };
+                Self {
+                    name: value("Id").trim_end_matches(".service").into(),
+                    loaded: value("LoadState") == "loaded",
+                    active: value("ActiveState"),
+                    sub: value("SubState"),
+                    result: value("Result"),
+                    since: value("StateChangeTimestamp"),
+                }
+            })
+            .collect()
+    }
+
+    /// Whether it does its work.
+    pub fn works(&self) -> bool {
+        self.active == "active"
+    }
+}
+
+impl std::fmt::Display for Unit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.service is {} ({})", self.name, self.active, self.sub)?;
+        if self.since.is_empty() { Ok(()) } else { write!(f, " since {}", self.since) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_paragraph_is_a_unit() {
+        let text = "Result=success\nId=bird.service\nLoadState=loaded\nActiveState=inactive\nSubState=dead\n\
+            StateChangeTimestamp=Sat 2026-11-21 17:33:57 UTC\n\nResult=success\nId=etcd.service\nLoadState=not-found\n\
+            ActiveState=inactive\nSubState=dead\nStateChangeTimestamp=\n";
+        let units = Unit::parse(text);
+        assert_eq!(units.len(), 2);
+        assert_eq!(units[0].to_string(), "bird.service is inactive (dead) since Sat 2026-11-21 17:33:57 UTC");
+        assert!(units[0].loaded && !units[0].works() && !units[1].loaded);
+    }
+}

@@ -1,0 +1,126 @@
+//! The verbs about what is broken, from their words to what is shown.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{show_proof, shown};
+use crate::cli::Form;
+use crate::cli::broken::{Broken, FaultVerb};
+use crate::cmd::cx::Cx;
+use crate::cmd::{bundle, explain, fault, page, verify};
+use crate::durable;
+use crate::failure::{Exit, Failure};
+use crate::lab::name::ClusterName;
+use crate::report::{data, html};
+
+/// What others are told that find the cluster locked.
+pub(super) fn word(verb: &Broken) -> &'static str {
+    match verb {
+        Broken::Explain { .. } => "explain",
+        Broken::Bundle { .. } => "bundle",
+        Broken::Report { .. } => "report",
+        Broken::Fault { verb: FaultVerb::Add { .. } } => "fault add",
+        Broken::Fault { verb: FaultVerb::Clear { .. } } => "fault clear",
+        Broken::Fault { verb: FaultVerb::List { .. } } => "fault list",
+    }
+}
+
+pub(super) async fn story(cx: &Cx<'_>, verb: &Broken, quiet: bool) -> Result<Exit, Failure> {
+    match verb {
+        Broken::Explain { bundle: Some(file), form, .. } => {
+            let explained = bundle::explain_file(file)?;
+            Ok(explained_as(&explained, form, quiet))
+        }
+        Broken::Explain { checks, which, last, bundle: None, timeout, form } => {
+            let patience = Duration::from_secs(*timeout);
+            let want = explain::Want { checks: checks.clone(), last: *last, patience };
+            let explained = explain::explain(cx, &cx.which(which.name.as_deref())?, &want).await?;
+            Ok(explained_as(&explained, form, quiet))
+        }
+        Broken::Fault { verb } => faults(cx, verb, quiet).await,
+        Broken::Bundle { which, file } => {
+            let cluster = cx.which(which.name.as_deref())?;
+            let written = bundle::bundle(cx, &cluster, file.as_deref()).await?;
+            if !quiet {
+                data(&written.display().to_string());
+            }
+            Ok(Exit::Done)
+        }
+        Broken::Report { which, file } => {
+            let cluster = cx.which(which.name.as_deref())?;
+            let path = file.clone().unwrap_or_else(|| PathBuf::from(format!("{cluster}.html")));
+            report(cx, &cluster, &path)?;
+            if !quiet {
+                data(&path.display().to_string());
+            }
+            Ok(Exit::Done)
+        }
+    }
+}
+
+fn report(cx: &Cx<'_>, cluster: &ClusterName, path: &Path) -> Result<(), Failure> {
+    let known = page::known(cx, cluster)?;
+    let view = html::View {
+        plan: &known.plan,
+        proof: known.proof.as_ref(),
+        diagnosis: known.diagnosis.as_ref(),
+        events: &known.events,
+        at: jiff::Timestamp::now(),
+    };
+    let failed = || Failure::new(Exit::Unexpected, "report.write", format!("write {}", path.display()));
+    let page = html::page(&view).map_err(|error| failed().because(&error))?;
+    durable::write(path, page.as_bytes(), 0o600).map_err(|error| failed().because(&error))
+}
+
+fn explained_as(explained: &explain::Explained, form: &Form, quiet: bool) -> Exit {
+    let diagnosis = &explained.diagnosis;
+    shown(form.output, quiet, || explain::show::text(diagnosis), || json!(diagnosis));
+    explain::exit(diagnosis)
+}
+
+async fn faults(cx: &Cx<'_>, verb: &FaultVerb, quiet: bool) -> Result<Exit, Failure> {
+    match verb {
+        FaultVerb::List { which, form } => {
+            // The catalogue can be read without a cluster.
+            let cluster =
+                if which.name.is_none() { cx.which(None).ok() } else { Some(cx.which(which.name.as_deref())?) };
+            let standing = cluster.map_or_else(Vec::new, |cluster| fault::active(&cx.home.folder(&cluster)));
+            shown(form.output, quiet, || fault::table(&standing), || fault::json(&standing));
+            Ok(Exit::Done)
+        }
+        FaultVerb::Add { fault, which, node, life, force } => {
+            let cluster = cx.which(which.name.as_deref())?;
+            let life = lifetime(life)?;
+            let want = fault::Want { fault: fault.clone(), node: node.clone(), life, force: *force };
+            let made = fault::add(cx, &cluster, &want).await?;
+            if !quiet {
+                data(&format!(
+                    "{} stands on {} until {:.0}, or `calicolab fault clear`",
+                    made.fault, made.node, made.until
+                ));
+                data(&format!("next: calicolab explain --name {cluster}"));
+            }
+            Ok(Exit::Done)
+        }
+        FaultVerb::Clear { faults, which, form } => {
+            let cluster = cx.which(which.name.as_deref())?;
+            let proof = fault::clear(cx, &cluster, faults).await?;
+            show_proof(&proof, form.output, quiet, false);
+            verify::unproven(&cluster, &proof).map_or(Ok(Exit::Done), Err)
+        }
+    }
+}
+
+/// `5m`, `90s`, `1h`: at most a day.
+fn lifetime(text: &str) -> Result<Duration, Failure> {
+    let wrong = || {
+        Failure::new(Exit::Usage, "usage.time", "read how long the fault may stand")
+            .because_text(format!("`{text}` is no time from 1 s to 24 h"))
+            .hint("--for 5m")
+    };
+    let life: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+    let life = Duration::try_from(life).map_err(|_| wrong())?;
+    if (1..=86400).contains(&life.as_secs()) { Ok(life) } else { Err(wrong()) }
+}

@@ -1,0 +1,168 @@
+//! Every fault of the catalogue: seen by `verify`, named by `explain`, undone to a proven cluster.
+
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::lab::{Lab, Test, eventually};
+
+/// The tests: the catalogue on three labs, so that it takes a third of the time.
+pub const ALL: &[Test] = &[
+    ("first_third", || third(0)),
+    ("second_third", || third(1)),
+    ("last_third", || third(2)),
+    ("pairs", pairs),
+    ("undone_by_itself", undone_by_itself),
+    ("looking_harms_nothing", looking_harms_nothing),
+];
+
+/// The checks of a proof that do not pass.
+fn failing(proof: &Value) -> Vec<&Value> {
+    proof["checks"].as_array().expect("checks").iter().filter(|check| check["verdict"] != "pass").collect()
+}
+
+fn ids(causes: &Value) -> Vec<&str> {
+    causes.as_array().expect("a list").iter().filter_map(|cause| cause["id"].as_str()).collect()
+}
+
+/// A line for each fault: what saw it, how it was explained, seconds. What containers cannot show honestly is refused.
+fn third(part: usize) {
+    let lab = Lab::new();
+    lab.ok(&["up"]);
+    let listed = lab.json(&["fault", "list", "-o", "json"], 0);
+    let all = listed["catalogue"].as_array().expect("a catalogue");
+    let mut table = String::new();
+    let mut wrong = Vec::new();
+    for fault in all.iter().skip(part).step_by(3) {
+        let word = fault["fault"].as_str().expect("a word");
+        if fault["machines_only"] == true {
+            let refused = lab.ends(&["fault", "add", word], 11);
+            assert!(refused.contains("error[fault.shared-kernel]"), "{refused}");
+            let _ = writeln!(table, "{word:<18} only in machines");
+            continue;
+        }
+        let began = Instant::now();
+        lab.ok(&["fault", "add", word]);
+        let made = began.elapsed().as_secs_f64();
+        let broken = &fault["symptom"];
+        // What breaks nothing lets every session return, if it is waited for.
+        let (patience, code) = if broken.is_null() { ("25", 0) } else { ("1", 21) };
+        let proof = lab.json(&["verify", "-o", "json", "--timeout", patience], code);
+        let failing = failing(&proof);
+        let layer = failing.first().map_or(Value::Null, |check| check["layer"].clone());
+        // From its being made until the earliest check said so; the rest of the proof may take longer.
+        let seen = made + failing.first().and_then(|check| check["took_s"].as_f64()).unwrap_or_default();
+        let diagnosis = lab.json(&["explain", "--last", "-o", "json"], 0);
+        let named = diagnosis["first"]["id"].as_str().unwrap_or("nothing");
+        let right = if broken.is_null() {
+            // What breaks nothing may be warned of.
+            diagnosis["outcome"] == "nothing-broken"
+                && ids(&diagnosis["warnings"]) == [fault["explained"].as_str().expect("a word")]
+        } else {
+            layer == *broken && named == fault["explained"]
+        };
+        let by = proof["earliest_failing"].as_str().unwrap_or("nothing");
+        let undone = lab.run(&["fault", "clear"]).status.code() == Some(0);
+        let _ = writeln!(
+            table,
+            "{word:<18} {by:<34} {named:<18} {seen:>5.1} s{}",
+            if right && undone { "" } else { "  WRONG" }
+        );
+        let in_time = seen < 15.0;
+        if !(right && undone && in_time) {
+            wrong.push(format!(
+                "{word}: seen in {layer} by {by}, named {named}, undone {undone}, {seen:.1} s\n{diagnosis:#}"
+            ));
+        }
+        if !undone {
+            lab.run(&["verify"]);
+        }
+        if !broken.is_null() {
+            let first = &diagnosis["first"];
+            let whole = first["remedy"].as_str().is_some_and(|remedy| remedy.contains("calicolab"))
+                && !first["evidence"].as_array().expect("evidence").is_empty()
+                && !first["ruled_out"].as_array().expect("rivals").is_empty();
+            assert!(whole || !right, "{word}: {first:#}");
+        }
+    }
+    told(&table);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    lab.down();
+}
+
+#[expect(clippy::print_stderr, reason = "the table is what this test is read for")]
+fn told(table: &str) {
+    eprint!("{table}");
+}
+
+/// Of two faults the one whose link is earlier is named first, and the other one too.
+fn pairs() {
+    let lab = Lab::new();
+    lab.ok(&["up"]);
+    for (later, earlier, first) in [
+        (["resolver", "calico-03"], ["bird-stopped", "calico-02"], "bird-stopped"),
+        (["dns-stopped", "calico-03"], ["half-blackhole", "calico-01"], "blackhole"),
+        (["no-forwarding", "calico-03"], ["link-down", "calico-02"], "link-down"),
+        (["services-missing", "calico-01"], ["port-rejected", "calico-02"], "port-rejected"),
+        (["policy-rule", "calico-02"], ["wrong-address", "calico-03"], "wrong-address"),
+    ] {
+        lab.ok(&["fault", "add", later[0], "--node", later[1]]);
+        lab.ends(&["fault", "add", earlier[0], "--node", earlier[1]], 11);
+        lab.ok(&["fault", "add", earlier[0], "--node", earlier[1], "--force"]);
+        lab.json(&["verify", "-o", "json", "--timeout", "1"], 21);
+        let diagnosis = lab.json(&["explain", "--last", "-o", "json"], 0);
+        assert_eq!(diagnosis["first"]["id"], first, "{later:?} and {earlier:?}: {diagnosis:#}");
+        assert!(ids(&diagnosis["also"]).contains(&later[0]), "{later:?} and {earlier:?}: {diagnosis:#}");
+        lab.ok(&["fault", "clear"]);
+    }
+    lab.ends(&["fault", "add", "bird-stoped"], 12);
+    lab.ends(&["fault", "add", "dns-stopped", "--node", "calico-01"], 2);
+    lab.ends(&["fault", "add", "resolver", "--for", "soon"], 2);
+    lab.down();
+}
+
+/// After its time the node repairs itself, though nobody is there to tell it; the kill of who made it changes nothing.
+fn undone_by_itself() {
+    let lab = Lab::new();
+    lab.ok(&["up", "--nodes", "2"]);
+    let mut add = lab.follow(&["fault", "add", "link-down", "--node", "calico-02", "--for", "20s"]);
+    add.next();
+    eventually("it is remembered before it is made", || {
+        lab.home().join("clusters/primer/faults.json").exists().then_some(())
+    });
+    add.kill();
+    lab.until("calico-02", "! [ -e /var/lib/calicolab/faults/link-down/undo ]");
+    lab.ok(&["fault", "clear"]);
+    lab.ok(&["fault", "add", "resolver", "--node", "calico-02", "--for", "3s"]);
+    lab.json(&["verify", "-o", "json", "--timeout", "1", "dns"], 21);
+    lab.until("calico-02", "! [ -e /var/lib/calicolab/faults/resolver ]");
+    lab.ok(&["verify"]);
+    lab.down();
+}
+
+/// With graceful restart a connection to port 179 from the wrong place would end a session: looking opens none.
+fn looking_harms_nothing() {
+    let lab = Lab::new();
+    lab.ok(&["up", "--set", "bgp.timers=calico"]);
+    let state = || {
+        // One and the same connection all the time, and not a word of BIRD's.
+        let of = |node: &str| {
+            let connections = lab.on(node, "ss -Htn state established \"( sport = :179 or dport = :179 )\" | sort | tr -s \" \" | cut -d\" \" -f3-");
+            // What BIRD says of a busy host, and of pods' devices that come and go, is not of sessions.
+            let words = lab.on(node, "journalctl -q -u bird -o cat | grep -v \"I/O loop\\|netlink messages\\|KIF:\"");
+            format!("{node}: {connections} {words}")
+        };
+        ["calico-01", "calico-02", "calico-03"].map(of)
+    };
+    lab.ok(&["verify"]);
+    let before = state();
+    for _ in 0..20 {
+        lab.ok(&["verify"]);
+        let diagnosis = lab.json(&["explain", "--last", "-o", "json"], 0);
+        assert_eq!(diagnosis["outcome"], "nothing-broken", "{diagnosis:#}");
+        assert!(ids(&diagnosis["warnings"]).is_empty(), "{diagnosis:#}");
+    }
+    assert_eq!(state(), before);
+    lab.down();
+}
