@@ -224,4 +224,10 @@ async fn a_mirror_stands_in_for_a_registry_and_need_not_be_trusted() {
         warnings.iter().any(|text| text.contains(&server.host) && text.contains("wanted is sha256:")),
         "{warnings:?}"
     );
+
+    // One that lets nobody in is told of once, and not asked for the next file.
+    let server = Server::of(&image).await;
+    let mut home = Home::new();
+    home.get_by(&[format!("{prefix}=http://{}/x", server.host)], &named).await.expect("from the registry");
+    assert_eq!((home.warnings().len(), server.asked().len()), (1, 2));
 }
