@@ -153,6 +153,11 @@ pub enum Event {
         /// The sentence.
         text: String,
     },
+    /// What the verb was asked for; the same that `-o json` gives.
+    Answer {
+        /// As its verb describes it.
+        answer: serde_json::Value,
+    },
 }
 
 /// An event and when it happened.
@@ -198,6 +203,12 @@ impl Events {
             let _ = file.write_all(&line);
         }
         drop(record);
+        let _ = self.reader.send(stamped);
+    }
+
+    /// What the verb was asked for, for who listens now: it is kept elsewhere where it is worth keeping.
+    pub fn answer(&self, answer: serde_json::Value) {
+        let stamped = Stamped { schema: SCHEMA, at: jiff::Timestamp::now(), event: Event::Answer { answer } };
         let _ = self.reader.send(stamped);
     }
 

@@ -169,16 +169,19 @@ fn want(lab: &str, name: Option<&str>, asked: &Wish) -> Result<up::Want, Failure
     })
 }
 
-/// `text` on standard output, unless that belongs to the events.
-fn shown(output: Format, quiet: bool, text: impl FnOnce() -> String, value: impl FnOnce() -> serde_json::Value) {
+/// Where an answer goes when standard output belongs to the events; none when that is the answer's own.
+type Stream<'a> = Option<&'a Events>;
+
+/// The answer: on standard output, or the last of the events.
+fn shown(output: Format, quiet: Stream<'_>, text: impl FnOnce() -> String, value: impl FnOnce() -> serde_json::Value) {
     match (output, quiet) {
-        (_, true) => {}
-        (Format::Table, false) => data(&text()),
-        (Format::Json, false) => json_data(&value()),
+        (_, Some(events)) => events.answer(value()),
+        (Format::Table, None) => data(&text()),
+        (Format::Json, None) => json_data(&value()),
     }
 }
 
-fn show_proof(proof: &Proof, output: Format, quiet: bool, only_failures: bool) {
+fn show_proof(proof: &Proof, output: Format, quiet: Stream<'_>, only_failures: bool) {
     use verify::show;
     let text = || if only_failures { show::failures(proof) } else { show::table(proof) };
     shown(output, quiet, text, || show::json(proof));
@@ -186,7 +189,7 @@ fn show_proof(proof: &Proof, output: Format, quiet: bool, only_failures: bool) {
 
 /// One verb from its beginning to its end. `talks` is whether standard output is for data.
 async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
-    let quiet = !talks;
+    let quiet = (!talks).then_some(&cx.events);
     match verb {
         Verb::Up { lab, name, wish, provider, dry_run, recreate, boot_timeout, on_failure, form } => {
             let mut want = want(lab, name.as_deref(), wish)?;

@@ -154,6 +154,8 @@ impl Reader for Bars {
             }
             Event::Note { text } => self.say(&format!("note: {text}")),
             Event::Warning { text } => self.say(&format!("warning: {text}")),
+            // Only where standard output belongs to the events.
+            Event::Answer { .. } => {}
         }
     }
 }

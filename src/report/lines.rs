@@ -55,6 +55,8 @@ impl Lines {
             }),
             Event::Note { text } => Some(format!("note: {text}")),
             Event::Warning { text } => Some(format!("warning: {text}")),
+            // Only where standard output belongs to the events.
+            Event::Answer { .. } => None,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{show_proof, shown};
+use super::{Stream, show_proof, shown};
 use crate::cli::Form;
 use crate::cli::broken::{Broken, FaultVerb};
 use crate::cmd::cx::Cx;
@@ -27,7 +27,7 @@ pub(super) fn word(verb: &Broken) -> &'static str {
     }
 }
 
-pub(super) async fn story(cx: &Cx<'_>, verb: &Broken, quiet: bool) -> Result<Exit, Failure> {
+pub(super) async fn story(cx: &Cx<'_>, verb: &Broken, quiet: Stream<'_>) -> Result<Exit, Failure> {
     match verb {
         Broken::Explain { bundle: Some(file), form, .. } => {
             let explained = bundle::explain_file(file)?;
@@ -43,7 +43,7 @@ pub(super) async fn story(cx: &Cx<'_>, verb: &Broken, quiet: bool) -> Result<Exi
         Broken::Bundle { which, file } => {
             let cluster = cx.which(which.name.as_deref())?;
             let written = bundle::bundle(cx, &cluster, file.as_deref()).await?;
-            if !quiet {
+            if quiet.is_none() {
                 data(&written.display().to_string());
             }
             Ok(Exit::Done)
@@ -52,7 +52,7 @@ pub(super) async fn story(cx: &Cx<'_>, verb: &Broken, quiet: bool) -> Result<Exi
             let cluster = cx.which(which.name.as_deref())?;
             let path = file.clone().unwrap_or_else(|| PathBuf::from(format!("{cluster}.html")));
             report(cx, &cluster, &path)?;
-            if !quiet {
+            if quiet.is_none() {
                 data(&path.display().to_string());
             }
             Ok(Exit::Done)
@@ -74,13 +74,13 @@ fn report(cx: &Cx<'_>, cluster: &ClusterName, path: &Path) -> Result<(), Failure
     durable::write(path, page.as_bytes(), 0o600).map_err(|error| failed().because(&error))
 }
 
-fn explained_as(explained: &explain::Explained, form: &Form, quiet: bool) -> Exit {
+fn explained_as(explained: &explain::Explained, form: &Form, quiet: Stream<'_>) -> Exit {
     let diagnosis = &explained.diagnosis;
     shown(form.output, quiet, || explain::show::text(diagnosis), || json!(diagnosis));
     explain::exit(diagnosis)
 }
 
-async fn faults(cx: &Cx<'_>, verb: &FaultVerb, quiet: bool) -> Result<Exit, Failure> {
+async fn faults(cx: &Cx<'_>, verb: &FaultVerb, quiet: Stream<'_>) -> Result<Exit, Failure> {
     match verb {
         FaultVerb::List { which, form } => {
             // The catalogue can be read without a cluster.
@@ -95,7 +95,7 @@ async fn faults(cx: &Cx<'_>, verb: &FaultVerb, quiet: bool) -> Result<Exit, Fail
             let life = lifetime(life)?;
             let want = fault::Want { fault: fault.clone(), node: node.clone(), life, force: *force };
             let made = fault::add(cx, &cluster, &want).await?;
-            if !quiet {
+            if quiet.is_none() {
                 data(&format!(
                     "{} stands on {} until {:.0}, or `calicolab fault clear`",
                     made.fault, made.node, made.until

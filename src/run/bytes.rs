@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::shown;
+use super::{Stream, shown};
 use crate::artifact::pack::Existing;
 use crate::cli::{CacheVerb, Format, MirrorVerb};
 use crate::cmd::cache::{self, Limits};
@@ -22,7 +22,7 @@ pub(super) async fn fetch(
     labs: &[String],
     archs: Archs,
     dry_run: bool,
-    (output, quiet): (Format, bool),
+    (output, quiet): (Format, Stream<'_>),
 ) -> Result<Exit, Failure> {
     let mut surveys = Vec::new();
     for lab in labs {
@@ -41,10 +41,10 @@ pub(super) async fn fetch(
     Ok(Exit::Done)
 }
 
-pub(super) async fn pack(cx: &Cx<'_>, lab: &str, file: &Path, force: bool, quiet: bool) -> Result<Exit, Failure> {
+pub(super) async fn pack(cx: &Cx<'_>, lab: &str, file: &Path, force: bool, quiet: Stream<'_>) -> Result<Exit, Failure> {
     let existing = if force { Existing::Replace } else { Existing::Keep };
     pack::pack(cx, lab, file, existing).await?;
-    if !quiet {
+    if quiet.is_none() {
         data(&format!("next: calicolab unpack {} (on the other machine)", file.display()));
     }
     Ok(Exit::Done)
@@ -55,7 +55,7 @@ pub(super) async fn unpack(
     file: &Path,
     list: bool,
     dry_run: bool,
-    (output, quiet): (Format, bool),
+    (output, quiet): (Format, Stream<'_>),
 ) -> Result<Exit, Failure> {
     if list || dry_run {
         let list = if list { unpack::list(file).await? } else { unpack::check(cx, file).await? };
@@ -72,7 +72,7 @@ pub(super) async fn unpack(
     Ok(Exit::Done)
 }
 
-pub(super) async fn cache(cx: &Cx<'_>, verb: &CacheVerb, quiet: bool) -> Result<Exit, Failure> {
+pub(super) async fn cache(cx: &Cx<'_>, verb: &CacheVerb, quiet: Stream<'_>) -> Result<Exit, Failure> {
     match verb {
         CacheVerb::Ls { form } => {
             let lines = cache::list(cx).await?;
@@ -114,10 +114,10 @@ pub(super) async fn cache(cx: &Cx<'_>, verb: &CacheVerb, quiet: bool) -> Result<
     Ok(Exit::Done)
 }
 
-pub(super) async fn mirror(cx: &Cx<'_>, verb: &MirrorVerb, quiet: bool) -> Result<Exit, Failure> {
+pub(super) async fn mirror(cx: &Cx<'_>, verb: &MirrorVerb, quiet: Stream<'_>) -> Result<Exit, Failure> {
     let MirrorVerb::Serve { listen } = verb;
     let mirror = mirror::bind(*listen).await?;
-    if !quiet {
+    if quiet.is_none() {
         data(&mirror.url());
     }
     mirror.serve(cx).await.map(|()| Exit::Done)

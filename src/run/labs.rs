@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::shown;
+use super::{Stream, shown};
 use crate::cli::LabsVerb;
 use crate::cmd::cx::Cx;
 use crate::cmd::{self, draft};
@@ -12,7 +12,7 @@ use crate::failure::{Exit, Failure};
 use crate::lab::builtin::Existing;
 use crate::report::data;
 
-pub(super) fn labs(cx: &Cx<'_>, verb: Option<&LabsVerb>, quiet: bool) -> Result<Exit, Failure> {
+pub(super) fn labs(cx: &Cx<'_>, verb: Option<&LabsVerb>, quiet: Stream<'_>) -> Result<Exit, Failure> {
     use cmd::labs;
     let failed = |error| draft::unread(&error);
     let wrote = |files: Vec<PathBuf>| {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::shown;
+use super::{Stream, shown};
 use crate::artifact::apt::Archive;
 use crate::cli::{Format, LockHow};
 use crate::cluster::state::Wish;
@@ -21,7 +21,7 @@ pub(super) async fn lock(
     names: &[String],
     how: &LockHow,
     output: Format,
-    quiet: bool,
+    quiet: Stream<'_>,
 ) -> Result<Exit, Failure> {
     if how.check {
         let checked = check::check(cx, names)?;

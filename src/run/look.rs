@@ -2,14 +2,14 @@
 
 use serde_json::json;
 
-use super::{shown, want};
+use super::{Stream, shown, want};
 use crate::cli::{Format, Wish};
 use crate::cmd::cx::Cx;
 use crate::cmd::{self, draft, needs, up};
 use crate::failure::{Exit, Failure};
 use crate::proof::expect;
 
-pub(super) async fn planned(cx: &Cx<'_>, want: &up::Want, output: Format, quiet: bool) -> Result<Exit, Failure> {
+pub(super) async fn planned(cx: &Cx<'_>, want: &up::Want, output: Format, quiet: Stream<'_>) -> Result<Exit, Failure> {
     let (wanted, plan) = up::drafted(cx, want)?;
     // Of what cannot be installed yet it is not known either how long it takes and what will prove it.
     let able = draft::installable(&plan).is_ok();
@@ -24,7 +24,7 @@ pub(super) async fn planned(cx: &Cx<'_>, want: &up::Want, output: Format, quiet:
     draft::complete(&plan).map(|()| Exit::Done)
 }
 
-pub(super) async fn list_clusters(cx: &Cx<'_>, output: Format, quiet: bool) -> Result<Exit, Failure> {
+pub(super) async fn list_clusters(cx: &Cx<'_>, output: Format, quiet: Stream<'_>) -> Result<Exit, Failure> {
     let found = cx.home.list().map_err(|error| Failure::of_state("list the clusters", &error))?;
     let mut powers = Vec::new();
     for one in &found {
@@ -39,7 +39,12 @@ pub(super) async fn list_clusters(cx: &Cx<'_>, output: Format, quiet: bool) -> R
     Ok(Exit::Done)
 }
 
-pub(super) async fn status(cx: &Cx<'_>, name: Option<&str>, output: Format, quiet: bool) -> Result<Exit, Failure> {
+pub(super) async fn status(
+    cx: &Cx<'_>,
+    name: Option<&str>,
+    output: Format,
+    quiet: Stream<'_>,
+) -> Result<Exit, Failure> {
     let cluster = cx.which(name)?;
     let state = cx.home.read(&cluster).map_err(|error| cmd::cx::not_locked(&cluster, &error))?;
     let (power, holder) = (cx.power(&state).await, cx.home.holder(&cluster));
@@ -57,7 +62,7 @@ pub(super) async fn status(cx: &Cx<'_>, name: Option<&str>, output: Format, quie
     Ok(Exit::Done)
 }
 
-pub(super) async fn doctor(cx: &Cx<'_>, lab: &str, output: Format, quiet: bool) -> Result<Exit, Failure> {
+pub(super) async fn doctor(cx: &Cx<'_>, lab: &str, output: Format, quiet: Stream<'_>) -> Result<Exit, Failure> {
     let asked = Wish { nodes: None, sets: Vec::new() };
     let report = cmd::doctor::doctor(cx, &want(lab, None, &asked)?).await?;
     shown(output, quiet, || cmd::doctor::text(&report), || json!(report));

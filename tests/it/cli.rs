@@ -124,6 +124,17 @@ fn what_is_no_word_of_ours_is_usage() {
 }
 
 #[test]
+fn an_answer_is_one_of_the_happenings_where_they_own_standard_output() {
+    let user = User::new();
+    let said = user.ends(&["--json", "ls"], Exit::Done);
+    let line: Value = serde_json::from_str(said.out.trim()).expect("one object");
+    assert_eq!((&line["event"], &line["answer"]), (&"answer".into(), &serde_json::json!([])), "{line:#}");
+    let said = user.ends(&["--json", "plan"], Exit::Done);
+    let last: Value = serde_json::from_str(said.out.lines().last().expect("a line")).expect("an object");
+    assert_eq!(last["answer"]["lab"], "primer", "{last:#}");
+}
+
+#[test]
 fn happenings_are_one_object_a_line_and_the_failure_is_the_last() {
     let user = User::new();
     let said = user.ends(&["--json", "up", "primr"], Exit::NoSuch);
