@@ -7,7 +7,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
-use crate::artifact::FetchError;
 use crate::artifact::payload::Payload;
 use crate::cluster::home::Locked;
 use crate::command::{Argv, Output};
@@ -28,7 +27,7 @@ use crate::wait::{self, Asked, Patience, WaitError};
 
 use super::cx::{ANSWER, Cx, counted};
 use super::draft::Draft;
-use super::fetch::{os_image, plan_offline, programs};
+use super::fetch::{not_fetched, os_image, plan_offline, programs};
 
 /// What is brought up, and by whom.
 pub struct Site<'a> {
@@ -271,21 +270,6 @@ fn not_booted(error: &ProviderError) -> Failure {
     match error {
         ProviderError::Died { .. } => Failure::new(Exit::Boot, "boot.node-died", "boot the machines").because(error),
         _ => Failure::new(Exit::Provider, "provider.boot", "boot the machines").because(error),
-    }
-}
-
-/// A failure to fetch in the words and with the code of the command line.
-pub fn not_fetched(error: &FetchError) -> Failure {
-    let exit = match error.gravest() {
-        FetchError::Mismatch { .. } | FetchError::WrongLength { .. } => Exit::Digest,
-        FetchError::Offline { .. } => Exit::Offline,
-        FetchError::Lacking { .. } | FetchError::NoArchive { .. } | FetchError::DiskFull { .. } => Exit::HostUnfit,
-        _ => Exit::Download,
-    };
-    let failure = Failure::new(exit, error.id(), "fetch what the lab uses").because(error);
-    match error.remedy() {
-        Some(remedy) => failure.hint(remedy),
-        None => failure,
     }
 }
 

@@ -15,8 +15,8 @@ use crate::lab::images::Images;
 use crate::lab::name::LabName;
 use crate::lab::pin::{Digest, Pin};
 
-use super::bring::not_fetched;
 use super::cx::{Cx, counted};
+use super::fetch::not_fetched;
 use super::fetch::{files, own_lock};
 use super::kept::read_plan;
 use super::ls::age;

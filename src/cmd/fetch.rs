@@ -19,7 +19,6 @@ use crate::lab::pin::{Arch, Digest, Pin, Source, Wanted};
 use crate::lab::plan::{Plan, pinned};
 use crate::machine::{DirectBoot, Image, ImageForm};
 
-use super::bring::not_fetched;
 use super::cx::{Cx, counted};
 use super::draft::Draft;
 use super::table::{bytes, columns};
@@ -296,4 +295,19 @@ pub async fn programs(cx: &Cx<'_>, plan: &Plan) -> Result<Payload, FetchError> {
     let payload = payload::pack(&cx.cache, parts.collect(), &cx.events).await?;
     cx.events.subject_done(Step::Fetch, "artifacts", "there, digests right");
     Ok(payload)
+}
+
+/// A failure to fetch in the words and with the code of the command line.
+pub fn not_fetched(error: &FetchError) -> Failure {
+    let exit = match error.gravest() {
+        FetchError::Mismatch { .. } | FetchError::WrongLength { .. } => Exit::Digest,
+        FetchError::Offline { .. } => Exit::Offline,
+        FetchError::Lacking { .. } | FetchError::NoArchive { .. } | FetchError::DiskFull { .. } => Exit::HostUnfit,
+        _ => Exit::Download,
+    };
+    let failure = Failure::new(exit, error.id(), "fetch what the lab uses").because(error);
+    match error.remedy() {
+        Some(remedy) => failure.hint(remedy),
+        None => failure,
+    }
 }

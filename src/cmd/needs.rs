@@ -5,9 +5,9 @@ use crate::failure::Failure;
 use crate::lab::images::Origin;
 use crate::machine::Lack;
 
-use super::bring::not_fetched;
 use super::cx::Cx;
 use super::draft::Draft;
+use super::fetch::not_fetched;
 
 /// What the host lacks to bring the lab's image in, each with its remedy. Goes by names alone, so it takes no time
 /// and is no proof: whatever is used is hashed then.

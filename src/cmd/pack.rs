@@ -80,7 +80,7 @@ async fn pinned(cache: &Cache, pin: &Pin, pieces: &mut Vec<Piece>) -> Result<(),
         Failure::new(Exit::Unexpected, "pack.gone", format!("pack {}", pin.name))
             .because_text("it was removed from the cache meanwhile")
     };
-    let files = fetch::files(cache, pin).await.map_err(|error| super::bring::not_fetched(&error))?;
+    let files = fetch::files(cache, pin).await.map_err(|error| super::fetch::not_fetched(&error))?;
     for (digest, _) in files.ok_or_else(gone)? {
         let path = cache.file(&digest);
         let failed = |source| not_packed(&PackError::Io { doing: format!("reading {}", path.display()), source });
@@ -98,7 +98,7 @@ async fn pinned(cache: &Cache, pin: &Pin, pieces: &mut Vec<Piece>) -> Result<(),
 /// The files of the image that was built.
 fn built(cx: &Cx<'_>, survey: &Survey, pieces: &mut Vec<Piece>) -> Result<(), Failure> {
     let image = &survey.draft.image;
-    let recipe = image::recipe(&cx.library, image).map_err(|error| super::bring::not_fetched(&error))?;
+    let recipe = image::recipe(&cx.library, image).map_err(|error| super::fetch::not_fetched(&error))?;
     let gone = || {
         Failure::new(Exit::Unexpected, "image.gone", "pack the OS image")
             .because_text(format!("image {} was removed from the cache meanwhile", image.name))
@@ -133,7 +133,7 @@ pub fn told(error: &PackError, doing: &str) -> Failure {
         | PackError::Altered { .. } => Exit::Digest,
         PackError::Exists { .. } | PackError::Busy { .. } => Exit::Conflict,
         PackError::DiskFull { .. } => Exit::HostUnfit,
-        PackError::Cache { source } => return super::bring::not_fetched(source),
+        PackError::Cache { source } => return super::fetch::not_fetched(source),
         PackError::Io { .. } => Exit::Unexpected,
     };
     let failure = Failure::new(exit, error.id(), doing).because(error);

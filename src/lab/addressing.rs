@@ -3,8 +3,11 @@
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
 
-use super::plan::LabNet;
+/// The lab network chosen for one cluster: the only thing of a plan that the host decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabNet(pub Ipv4Net);
 
 /// The range from which lab networks are taken where a lab names none: set aside for benchmarks, so it is on no
 /// home or office network (RFC 2544).

@@ -5,16 +5,13 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+pub use super::addressing::LabNet;
 use super::file::{Artifact, Installer, Lab, On, Taken, Timers};
 use super::name::{ClusterName, LabName, NodeName, PerNode};
 use super::pin::{Arch, Lock, Pin, Wanted};
 
 /// Version of `plan.json`.
 pub const PLAN_SCHEMA: u32 = 1;
-
-/// The lab network chosen for one cluster: the only thing of a plan that the host decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LabNet(pub Ipv4Net);
 
 /// What is to be, whole: made before anything is touched, saved as `plan.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

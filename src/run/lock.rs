@@ -91,7 +91,7 @@ async fn made(cx: &Cx<'_>, draft: &Draft, how: &LockHow) -> Result<Made, Failure
         let want = Want { only: how.only.clone(), first_use: how.first_use, accept_changed: how.accept_changed };
         lock::all(&cx.cache, &archive, &draft.lab, &draft.lock, &want, &cx.events).await
     };
-    made.map_err(|error| crate::cmd::bring::not_fetched(&error))
+    made.map_err(|error| crate::cmd::fetch::not_fetched(&error))
 }
 
 fn write(cx: &Cx<'_>, draft: &Draft, made: &Lock) -> Result<PathBuf, Failure> {

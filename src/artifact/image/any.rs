@@ -1,8 +1,7 @@
 //! The OS image that a lab names, asked for in one way whether it is built or downloaded.
 
-use std::path::PathBuf;
-
-use super::{Built, Recipe, download};
+use super::download::{self, Disk};
+use super::{Built, Recipe};
 use crate::artifact::FetchError;
 use crate::artifact::apt::Archive;
 use crate::artifact::store::{Cache, Store};
@@ -18,15 +17,6 @@ pub enum Ready {
     Built(Box<Built>),
     /// Downloaded: a whole disk with a boot loader of its own.
     Downloaded(Disk),
-}
-
-/// The disk of a downloaded image.
-#[derive(Clone, Debug)]
-pub struct Disk {
-    /// The disk, unpacked; of a file that needed no unpacking, the pinned file itself.
-    pub path: PathBuf,
-    /// `raw` or `qcow2`.
-    pub format: &'static str,
 }
 
 /// The OS image `image`: out of the cache where it is whole there, else built or downloaded now (never by an offline

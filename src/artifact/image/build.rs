@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::follow::follow;
 use super::initrd::FromTree;
-use super::needs::{ROOM, is_root};
+use super::needs::{ROOM, as_root, is_root};
 use super::recipe::{Parsed, Recipe, RecipeFile};
 use super::{DISK, INITRD, KERNEL, TREE};
 use crate::artifact::FetchError;
@@ -43,14 +43,6 @@ echo "packing the tree" >&2
 tar -C "$tree" --numeric-owner --xattrs --xattrs-include='*' --sort=name -cf "$out" .
 rm -rf "$tree"
 "#;
-
-/// `argv` as root of a user namespace that has all of this user's subordinate ids; as it is for root.
-pub(super) fn as_root(argv: Argv) -> Argv {
-    if is_root() {
-        return argv;
-    }
-    Argv::new("unshare").args(["--map-root-user", "--map-auto"]).args(argv.words().iter().cloned())
-}
 
 /// Build into `part`, which is cleared before; on success it holds the image's files and nothing else.
 pub(super) async fn build(

@@ -6,7 +6,6 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::any::Disk;
 use super::{LIST, LIST_SCHEMA, List, build, sums};
 use crate::artifact::FetchError;
 use crate::artifact::error::{CANNOT_SERIALISE, Lacking, Refusal};
@@ -27,6 +26,15 @@ const RECIPE: u32 = 1;
 const LIMITS: Limits = Limits { scanned: 128 << 30, member: 64 << 30, free: 4 << 30, ratio: 1000 };
 
 const BLOCK: usize = 64 << 10;
+
+/// The disk of a downloaded image.
+#[derive(Clone, Debug)]
+pub struct Disk {
+    /// The disk, unpacked; of a file that needed no unpacking, the pinned file itself.
+    pub path: PathBuf,
+    /// `raw` or `qcow2`.
+    pub format: &'static str,
+}
 
 /// The forms of a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,8 +17,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use any::{Disk, Ready, cached, ensure_any, pin, recipe};
+pub use any::{Ready, cached, ensure_any, pin, recipe};
 pub(super) use build::clear;
+pub use download::Disk;
 pub use kept::{FILES, Kept, all_kept, is_whole, kept};
 pub use needs::lacks;
 pub use recipe::{Recipe, RecipeFile};

@@ -31,6 +31,14 @@ pub(super) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// `argv` as root of a user namespace that has all of this user's subordinate ids; as it is for root.
+pub(super) fn as_root(argv: Argv) -> Argv {
+    if is_root() {
+        return argv;
+    }
+    Argv::new("unshare").args(["--map-root-user", "--map-auto"]).args(argv.words().iter().cloned())
+}
+
 /// What the host is missing for building an image, each with its remedy; changes nothing.
 pub async fn lacks(cache: &Cache) -> Vec<Lacking> {
     let mut lacks: Vec<Lacking> = PROGRAMS
@@ -114,7 +122,7 @@ fn user_name(uid: &str) -> Option<String> {
 }
 
 async fn namespaces_work() -> bool {
-    let argv = super::build::as_root(Argv::new("true"));
+    let argv = as_root(Argv::new("true"));
     run(&argv, Duration::from_secs(10)).await.is_ok_and(|output| output.ok())
 }
 
