@@ -129,12 +129,13 @@ fn another_host_key() {
         .expect("its container runs");
     let child = fs::read_to_string(format!("/proc/{0}/task/{0}/children", inside.as_raw_nonzero())).expect("procfs");
     let init = child.split_whitespace().next().expect("a container has an init");
-    let journal = std::process::Command::new("nsenter")
-        .args(["-t", init, "-a", "journalctl", "--no-pager", "-o", "cat", "-u", "ssh"])
-        .output()
-        .expect("nsenter runs");
-    let journal = String::from_utf8_lossy(&journal.stdout).into_owned();
-    assert!(journal.contains("preauth"), "{journal}");
+    let journal = eventually("sshd writes that the caller left", || {
+        let read = std::process::Command::new("nsenter")
+            .args(["-t", init, "-a", "journalctl", "--no-pager", "-o", "cat", "-u", "ssh"])
+            .output()
+            .expect("nsenter runs");
+        Some(String::from_utf8_lossy(&read.stdout).into_owned()).filter(|text| text.contains("preauth"))
+    });
     assert!(!journal.contains("Accepted") && !journal.contains("Failed"), "{journal}");
     lab.down();
 }
