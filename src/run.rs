@@ -176,7 +176,10 @@ type Stream<'a> = Option<&'a Events>;
 fn shown(output: Format, quiet: Stream<'_>, text: impl FnOnce() -> String, value: impl FnOnce() -> serde_json::Value) {
     match (output, quiet) {
         (_, Some(events)) => events.answer(value()),
-        (Format::Table, None) => data(&text()),
+        (Format::Table, None) => match text() {
+            nothing if nothing.is_empty() => {}
+            text => data(&text),
+        },
         (Format::Json, None) => json_data(&value()),
     }
 }
