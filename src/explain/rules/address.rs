@@ -32,7 +32,8 @@ pub(in super::super) fn missing(facts: &Facts<'_>, node: &NodeName, _: &NodeName
     }
     let has: Vec<String> = link.addresses.iter().map(|own| own.local.to_string()).collect();
     let has = if has.is_empty() { "no address".to_owned() } else { has.join(", ") };
-    let remedy = facts.on(node, "ip -force -batch /run/network.batch");
+    // BIRD gives up a socket that it could not bind, until it is started again.
+    let remedy = facts.on(node, "sh -c 'ip -force -batch /run/network.batch; systemctl restart bird'");
     Ok(found(format!("{device} of {node} has {has}, planned is {address}"), vec![side(node, has)], remedy))
 }
 

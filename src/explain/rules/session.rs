@@ -45,10 +45,14 @@ pub(in super::super) fn bird_hung(facts: &Facts<'_>, node: &NodeName, _: &NodeNa
 pub(in super::super) fn port_taken(facts: &Facts<'_>, node: &NodeName, _: &NodeName) -> Judged {
     let listeners = facts.listeners(node)?;
     let address = facts.part(node).address;
-    let foreign = listeners.iter().find(|one| one.takes(address, 179) && one.program.as_deref() != Some("bird"));
-    let Some(foreign) = foreign else { return Err(not(format!("only BIRD listens on port 179 of {node}"))) };
-    let program = foreign.program.as_deref().unwrap_or("an unknown program");
-    let saw = format!("{program} listens on {}:179", foreign.address);
+    // A socket whose program was not seen was opened or closed while it was looked for: BIRD does so at each change.
+    let named = |program: &&str| *program != "bird";
+    let foreign = listeners.iter().filter(|one| one.takes(address, 179));
+    let foreign = foreign.filter_map(|one| Some((one.program.as_deref().filter(named)?, one.address)));
+    let Some((program, at)) = foreign.into_iter().next() else {
+        return Err(not(format!("only BIRD listens on port 179 of {node}")));
+    };
+    let saw = format!("{program} listens on {at}:179");
     let remedy = facts.on(node, "sh -c 'ss -ltnp sport = :179' (then stop that program and `systemctl restart bird`)");
     Ok(found(format!("port 179 of {node} is taken by {program}"), with_far(facts, node, saw), remedy))
 }

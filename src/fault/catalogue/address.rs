@@ -36,7 +36,8 @@ pub(super) const ALL: &[Fault] = &[
         Layer::Address,
         "the lab card has lost its address",
         r#"ip address del "$ADDRESS/$PREFIX" dev "$DEVICE""#,
-        "network",
+        // BIRD gives up a socket that it could not bind, until it is started again.
+        "network; systemctl restart bird",
     ),
     fault(
         "address-twice",
