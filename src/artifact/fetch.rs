@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use reqwest::Client;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::FetchError;
 use super::files::{self, blocking, failed};
@@ -42,6 +42,13 @@ pub(super) struct Order {
     pub addresses: Vec<Address>,
 }
 
+impl Order {
+    /// The most that is read.
+    fn cap(&self) -> u64 {
+        self.bytes.unwrap_or(self.most)
+    }
+}
+
 /// A file of the store whose bytes were hashed in this run and are those of `digest`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Blob {
@@ -57,16 +64,23 @@ pub(super) struct Blob {
 #[derive(Debug)]
 pub(super) struct Line {
     client: OnceLock<Client>,
-    all: Semaphore,
+    all: Arc<Semaphore>,
     hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
     absent: Mutex<HashSet<String>>,
+}
+
+/// One of the transfers that a host, and this one, have at once.
+#[derive(Debug)]
+pub(super) struct Turn {
+    _host: OwnedSemaphorePermit,
+    _one: OwnedSemaphorePermit,
 }
 
 impl Default for Line {
     fn default() -> Self {
         Self {
             client: OnceLock::new(),
-            all: Semaphore::new(AT_ONCE),
+            all: Arc::new(Semaphore::new(AT_ONCE)),
             hosts: Mutex::default(),
             absent: Mutex::default(),
         }
@@ -80,15 +94,18 @@ impl Line {
         Arc::clone(host)
     }
 
+    /// A turn on the line to the host of `address`, until it is dropped. First come, first served, so it is asked for before
+    /// anything else that has to be waited for: or the disk, not who made the list, would say which file is first.
+    pub(super) async fn turn(&self, address: &Address) -> Turn {
+        let host = self.host(address).acquire_owned().await.expect("no queue is ever closed");
+        let one = Arc::clone(&self.all).acquire_owned().await.expect("no queue is ever closed");
+        Turn { _host: host, _one: one }
+    }
+
     /// Mirrors that did not answer, which no other file waits for.
     fn absent(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
         self.absent.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A place in a queue; first come, first served.
-async fn place(queue: &Semaphore) -> SemaphorePermit<'_> {
-    queue.acquire().await.expect("no queue is ever closed")
 }
 
 impl Store {
@@ -155,25 +172,12 @@ impl Store {
         path: &Path,
         events: &Events,
     ) -> Result<Blob, FetchError> {
-        let host = self.line().host(address);
-        let (_host, _one) = (place(&host).await, place(&self.line().all).await);
-        let client = self.line().client.get_or_init(http::client);
-        let cap = order.bytes.unwrap_or(order.most);
-        let transfer = Transfer { client, manner: self.manner(), address, into: path, wanted: order.bytes, cap };
+        let turn = self.line().turn(address).await;
         let writing = failed(&format!("writing {}", path.display()), path.parent().unwrap_or(path), 0);
-        let (file, like) = (path.to_owned(), order.digest);
+        let (file, like, cap) = (path.to_owned(), order.digest, order.cap());
         let mut part = blocking(move || Part::open(&file, like, cap)).await.map_err(&writing)?;
-        let mut tell = Teller { order, events, told: None };
         loop {
-            let ended;
-            (part, ended) = transfer.run(part, &mut tell).await;
-            if let Err(error) = ended {
-                if matches!(error, FetchError::DiskFull { .. }) {
-                    // A disk that filled up needs what is there.
-                    let _ = std::fs::remove_file(path);
-                }
-                return Err(error);
-            }
+            part = self.transfer(address, order, path, part, &turn, events).await?;
             let got = part.digest();
             if got == order.digest {
                 return self.adopt(order, path, part.have(), events).await;
@@ -186,6 +190,27 @@ impl Store {
                 return Err(FetchError::mismatch(order.label.clone(), &address.to_string(), order.digest, got));
             }
         }
+    }
+
+    /// Bring `part`, the file at `path`, to its end from one address. Only for who has a turn.
+    pub(super) async fn transfer(
+        &self,
+        address: &Address,
+        order: &Order,
+        path: &Path,
+        part: Part,
+        _turn: &Turn,
+        events: &Events,
+    ) -> Result<Part, FetchError> {
+        let client = self.line().client.get_or_init(http::client);
+        let (manner, wanted, cap) = (self.manner(), order.bytes, order.cap());
+        let transfer = Transfer { client, manner, address, into: path, wanted, cap };
+        let (part, ended) = transfer.run(part, &mut Teller { order, events, told: None }).await;
+        if matches!(ended, Err(FetchError::DiskFull { .. })) {
+            // A disk that filled up needs what is there.
+            let _ = std::fs::remove_file(path);
+        }
+        ended.map(|()| part)
     }
 
     /// Whether the disk has room for what is not there yet of these files, as far as their lengths are known; asked
@@ -240,7 +265,13 @@ impl Store {
     }
 
     /// Give a gathered file, whose bytes are those of the order, its name.
-    async fn adopt(&self, order: &Order, part: &Path, bytes: u64, events: &Events) -> Result<Blob, FetchError> {
+    pub(super) async fn adopt(
+        &self,
+        order: &Order,
+        part: &Path,
+        bytes: u64,
+        events: &Events,
+    ) -> Result<Blob, FetchError> {
         let path = self.cache().file(&order.digest);
         let (from, to) = (part.to_owned(), path.clone());
         let settled = blocking(move || files::read_only(&from).and_then(|()| durable::settle(&from, &to))).await;

@@ -77,11 +77,6 @@ impl Sum {
         }
     }
 
-    /// Of nothing yet: SHA-256.
-    pub(super) fn sha256() -> Self {
-        Self::Sha256(Sha256::new())
-    }
-
     /// And of these bytes.
     pub(super) fn update(&mut self, bytes: &[u8]) {
         match self {
@@ -137,29 +132,40 @@ pub(super) fn feed(file: &mut File, mut take: impl FnMut(&[u8])) -> io::Result<u
 #[derive(Debug)]
 pub(super) struct Summed<W> {
     inner: W,
-    hasher: Sha256,
+    sum: Sum,
     bytes: u64,
 }
 
 impl<W> Summed<W> {
+    /// By SHA-256.
     pub(super) fn new(inner: W) -> Self {
-        Self { inner, hasher: Sha256::new(), bytes: 0 }
+        Self { inner, sum: Sum::Sha256(Sha256::new()), bytes: 0 }
     }
 
-    /// SHA-256 and number of the bytes so far.
+    /// In the algorithm of `digest`.
+    pub(super) fn like(digest: &Digest, inner: W) -> Self {
+        Self { inner, sum: Sum::like(digest), bytes: 0 }
+    }
+
+    /// Digest and number of the bytes so far.
     pub(super) fn sums(&self) -> (Digest, u64) {
-        (Digest::Sha256(self.hasher.clone().finalize().into()), self.bytes)
+        (self.sum.clone().digest(), self.bytes)
     }
 
     pub(super) fn get_ref(&self) -> &W {
         &self.inner
+    }
+
+    /// What it stands around, with digest and number of all bytes.
+    pub(super) fn into_parts(self) -> (W, (Digest, u64)) {
+        (self.inner, (self.sum.digest(), self.bytes))
     }
 }
 
 impl<R: io::Read> io::Read for Summed<R> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(bytes)?;
-        self.hasher.update(&bytes[..n]);
+        self.sum.update(&bytes[..n]);
         self.bytes += n as u64;
         Ok(n)
     }
@@ -168,7 +174,7 @@ impl<R: io::Read> io::Read for Summed<R> {
 impl<W: io::Write> io::Write for Summed<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let n = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..n]);
+        self.sum.update(&bytes[..n]);
         self.bytes += n as u64;
         Ok(n)
     }

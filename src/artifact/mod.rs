@@ -23,5 +23,6 @@ pub mod store;
 #[cfg(test)]
 mod support;
 mod unpack;
+mod unpinned;
 
 pub use error::FetchError;

@@ -128,6 +128,10 @@ impl Cache {
                 all.extend(self.thing(Kind::Part, path.clone(), None, &format!("image-{name}"))?);
             }
         }
+        for path in listing(&self.root().join("unpinned"))? {
+            let lock = format!("unpinned-{}", path.file_stem().unwrap_or_default().to_string_lossy());
+            all.extend(self.thing(Kind::Part, path, None, &lock)?);
+        }
         Ok(())
     }
 

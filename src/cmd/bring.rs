@@ -12,7 +12,7 @@ use crate::cluster::home::Locked;
 use crate::command::{Argv, Output};
 use crate::durable;
 use crate::event::{Event, Step};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, in_one_line};
 use crate::install::InstallError;
 use crate::install::pki::Pki;
 use crate::install::primer::Primer;
@@ -279,7 +279,7 @@ struct Over(Remote);
 #[async_trait]
 impl Ask for Over {
     async fn ask(&self, argv: &Argv, limit: Duration) -> Result<Output, String> {
-        self.0.run(&argv.clone().sudo(), limit).await.map_err(|error| told_whole(&error))
+        self.0.run(&argv.clone().sudo(), limit).await.map_err(|error| in_one_line(&error))
     }
 }
 
@@ -293,10 +293,6 @@ impl Ask for Silent {
     }
 }
 
-fn told_whole(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
 /// The nodes as a proof asks them.
 pub fn askers(remotes: &PerNode<Remote>) -> Askers {
     remotes.map(|_, remote| Arc::new(Over(remote.clone())) as Arc<dyn Ask>)
@@ -306,6 +302,6 @@ pub fn askers(remotes: &PerNode<Remote>) -> Askers {
 pub fn askers_or_why(remotes: &PerNode<Result<Remote, SshError>>) -> Askers {
     remotes.map(|_, remote| match remote {
         Ok(remote) => Arc::new(Over(remote.clone())) as Arc<dyn Ask>,
-        Err(error) => Arc::new(Silent(told_whole(error))) as Arc<dyn Ask>,
+        Err(error) => Arc::new(Silent(in_one_line(error))) as Arc<dyn Ask>,
     })
 }

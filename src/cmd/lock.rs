@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::artifact::FetchError;
 use crate::artifact::apt::{Age, Archive, NODE_ARCH, Record};
-use crate::artifact::store::Cache;
+use crate::artifact::store::{Cache, Reach, Store};
 use crate::event::Events;
 use crate::lab::file::{Artifact, Lab};
 use crate::lab::pin::{Arch, Digest, LOCK_SCHEMA, Lock, Pin, Source, Trust, Wanted};
@@ -114,7 +114,8 @@ pub async fn all(
     want: &Want,
     events: &Events,
 ) -> Result<Made, FetchError> {
-    let mut made = sources::resolve(cache, lab, lock, want, events).await;
+    let store = Store::new(cache.clone(), lab.name.clone(), Reach::Online, archive.clone());
+    let mut made = sources::resolve(&store, lab, lock, want, events).await;
     let chosen = lab.artifacts.iter().filter(|artifact| want.chooses(&artifact.name)).cloned().collect();
     let part = Lab { artifacts: chosen, ..lab.clone() };
     if packages(&part).next().is_none() {

@@ -183,6 +183,18 @@ pub enum ProviderError {
     Several(Vec<ProviderError>),
 }
 
+impl ProviderError {
+    /// Nothing if all went well, else every error as one.
+    fn gathered(results: Vec<Result<(), Self>>) -> Result<(), Self> {
+        let mut errors: Vec<_> = results.into_iter().filter_map(Result::err).collect();
+        match errors.len() {
+            0 => Ok(()),
+            1 => Err(errors.remove(0)),
+            _ => Err(Self::Several(errors)),
+        }
+    }
+}
+
 fn tail(last_words: &str) -> String {
     if last_words.trim().is_empty() { String::new() } else { format!("; its last words:\n{}", last_words.trim_end()) }
 }

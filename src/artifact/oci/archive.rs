@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read as _};
 use std::path::Path;
 
 use oci_client::Reference;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Contents, RegistryError, contents};
+use super::{Contents, contents, named};
 use crate::artifact::FetchError;
 use crate::artifact::error::CANNOT_SERIALISE;
-use crate::artifact::files::{self, Sum, blocking, failed, sha256_of};
+use crate::artifact::files::{self, Summed, blocking, failed, sha256_of};
 use crate::artifact::store::{Cache, Derived, Verified, label};
 use crate::durable;
 use crate::event::{Events, Step};
@@ -34,9 +34,7 @@ pub async fn archive(cache: &Cache, image: &Verified, events: &Events) -> Result
     let Source::Oci { reference } = &image.pin().source else {
         return Err(FetchError::NoWay { name, what: "something else than a registry" });
     };
-    let reference: Reference = reference
-        .parse()
-        .map_err(|source| FetchError::Registry(RegistryError::Reference { reference: reference.clone(), source }))?;
+    let reference = named(reference)?;
     // It was verified in this run; if it is gone since, that is as if it had never been fetched.
     let gone = || FetchError::Offline { names: vec![name.clone()] };
     let contents = contents(cache, image.pin()).await?.ok_or_else(gone)?;
@@ -83,8 +81,7 @@ fn make(cache: &Cache, path: &Path, contents: &Contents, reference: &Reference) 
 /// OCI's layout of the one image, and beside it docker's list of images, which points to the same files.
 fn write(cache: &Cache, path: &Path, contents: &Contents, reference: &Reference) -> io::Result<(Digest, u64)> {
     let inner = BufWriter::with_capacity(1 << 20, File::create(path)?);
-    let out = Summing { inner, sum: Sum::sha256(), bytes: 0 };
-    let mut tar = tar::Builder::new(out);
+    let mut tar = tar::Builder::new(Summed::new(inner));
     let names = Names::of(reference);
     // A list within the archive would name images that are not in it.
     let blobs: BTreeMap<String, (&Digest, u64)> = std::iter::once(contents.own())
@@ -99,9 +96,9 @@ fn write(cache: &Cache, path: &Path, contents: &Contents, reference: &Reference)
     }
     for (member, (digest, bytes)) in &blobs {
         let inner = File::open(cache.file(digest))?.take(*bytes);
-        let mut blob = Summing { inner, sum: Sum::like(digest), bytes: 0 };
+        let mut blob = Summed::like(digest, inner);
         tar.append_data(&mut header(tar::EntryType::Regular, *bytes, 0o644), member, &mut blob)?;
-        if blob.sum.digest() != **digest || blob.bytes != *bytes {
+        if blob.sums() != (**digest, *bytes) {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 format!("{member} is not what it was when it was verified"),
@@ -114,9 +111,9 @@ fn write(cache: &Cache, path: &Path, contents: &Contents, reference: &Reference)
         let text = text.to_string();
         tar.append_data(&mut header(tar::EntryType::Regular, text.len() as u64, 0o644), member, text.as_bytes())?;
     }
-    let Summing { inner, sum, bytes } = tar.into_inner()?;
+    let (inner, sums) = tar.into_inner()?.into_parts();
     inner.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-    Ok((sum.digest(), bytes))
+    Ok(sums)
 }
 
 /// What the tools call the image.
@@ -180,33 +177,4 @@ fn header(kind: tar::EntryType, bytes: u64, mode: u32) -> tar::Header {
     header.set_gid(0);
     header.set_mtime(0);
     header
-}
-
-/// A reader or writer that sums up what goes through it.
-struct Summing<W> {
-    inner: W,
-    sum: Sum,
-    bytes: u64,
-}
-
-impl<W: Write> Write for Summing<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.inner.write(bytes)?;
-        self.sum.update(&bytes[..n]);
-        self.bytes += n as u64;
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
-}
-
-impl<R: Read> Read for Summing<R> {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let n = self.inner.read(bytes)?;
-        self.sum.update(&bytes[..n]);
-        self.bytes += n as u64;
-        Ok(n)
-    }
 }

@@ -5,14 +5,18 @@ mod login;
 mod manifest;
 mod pull;
 mod registry;
+mod tag;
 
 use std::collections::BTreeSet;
 use std::io;
+
+use oci_client::Reference;
 
 pub use archive::archive;
 pub use login::Logins;
 pub use manifest::{Descriptor, ImageError};
 pub use registry::RegistryError;
+pub use tag::Tagged;
 
 use self::manifest::{Document, LONGEST, Manifest};
 use super::FetchError;
@@ -54,6 +58,12 @@ pub async fn contents(cache: &Cache, pin: &Pin) -> Result<Option<Contents>, Fetc
         Known::All(contents) => Ok(Some(contents)),
         Known::Lacks { .. } => Ok(None),
     }
+}
+
+/// The name of an image as its parts.
+fn named(reference: &str) -> Result<Reference, FetchError> {
+    let wrong = |source| FetchError::Registry(RegistryError::Reference { reference: reference.into(), source });
+    reference.parse().map_err(wrong)
 }
 
 /// How far the manifests in the cache lead.

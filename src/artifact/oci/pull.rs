@@ -5,11 +5,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use futures::future::try_join_all;
-use oci_client::Reference;
 
-use super::manifest::{ACCEPT, LONGEST};
+use super::manifest::LONGEST;
 use super::registry::{Kind, Registry, Way};
-use super::{Contents, Known, RegistryError, known};
+use super::{Contents, Known, known, named};
 use crate::artifact::FetchError;
 use crate::artifact::fetch::{Blob, Order, told_of_next};
 use crate::artifact::mirror::Address;
@@ -92,9 +91,7 @@ impl<'a> Pull<'a> {
         let Source::Oci { reference } = &pin.source else {
             return Err(FetchError::NoWay { name: label(pin), what: "something else than a registry" });
         };
-        let parsed: Reference = reference.parse().map_err(|source| {
-            FetchError::Registry(RegistryError::Reference { reference: reference.clone(), source })
-        })?;
+        let parsed = named(reference)?;
         let way = |registry| Way::new(registry, store.logins(), store.manner().stall);
         let mirrors = Registry::mirrors(&parsed, store.mirrors()).into_iter().map(way).collect();
         let own = way(Registry::own(&parsed));
@@ -126,14 +123,14 @@ impl<'a> Pull<'a> {
             ended = self.ask_registry(kind, wanted).await;
         }
         match ended {
-            Err(error) => Err(self.own.meaning(error, &wanted.digest).await),
+            Err(error) => Err(self.own.meaning(error, Some(&wanted.digest)).await),
             Ok(()) => Ok(()),
         }
     }
 
     async fn ask_registry(&self, kind: Kind, wanted: Wanted) -> Result<(), FetchError> {
         let address = self.own.address(kind, &wanted.digest).await?;
-        self.fetch(wanted, vec![accepting(kind, address)]).await
+        self.fetch(wanted, vec![address]).await
     }
 
     /// Stores by digest, then mirrors of the registry that can be spoken to.
@@ -141,7 +138,7 @@ impl<'a> Pull<'a> {
         let mut upstream = Vec::new();
         for way in self.mirrors.iter().filter(|way| !way.is_given_up()) {
             match way.address(kind, digest).await {
-                Ok(address) => upstream.push(accepting(kind, address)),
+                Ok(address) => upstream.push(address),
                 // Told once, whatever the number of files; those that are on their way may each have found out.
                 Err(error) if way.give_up() => told_of_next(&self.label, true, &error, self.events),
                 Err(_) => {}
@@ -176,13 +173,6 @@ impl<'a> Pull<'a> {
         self.gauge.set(digest, blob?.bytes);
         self.gauge.tell(&self.label, self.events);
         Ok(())
-    }
-}
-
-fn accepting(kind: Kind, address: Address) -> Address {
-    match kind {
-        Kind::Manifest => address.with_accept(ACCEPT),
-        Kind::Blob => address,
     }
 }
 

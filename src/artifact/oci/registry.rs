@@ -14,6 +14,7 @@ use reqwest::header::HeaderValue;
 use tokio::sync::Mutex;
 
 use super::login::{Login, Logins};
+use super::manifest::ACCEPT;
 use crate::artifact::FetchError;
 use crate::artifact::error::after;
 use crate::artifact::mirror::{Address, Mirrors};
@@ -54,14 +55,14 @@ pub enum RegistryError {
         rest: Option<Duration>,
     },
     /// It does not have it.
-    #[error("{registry} has no {image} with {digest}")]
+    #[error("{registry} has no {image}{}", digest.as_ref().map(|digest| format!(" with {digest}")).unwrap_or_default())]
     Absent {
         /// Host and port.
         registry: String,
         /// The image.
         image: String,
-        /// What was asked for.
-        digest: Box<Digest>,
+        /// What was asked for, if not for the image by its tag.
+        digest: Option<Box<Digest>>,
     },
     /// It, or the server it sends us to for a token, gives none.
     #[error("no token is to be had for {registry}")]
@@ -129,6 +130,12 @@ impl Registry {
         format!("{}{}/{word}/{digest}", self.root(), self.reference.repository())
     }
 
+    /// Its address of what the image's name means now: by its digest if it has one, else by its tag.
+    fn named_url(&self) -> String {
+        let name = self.reference.digest().or(self.reference.tag()).unwrap_or("latest");
+        format!("{}{}/manifests/{name}", self.root(), self.reference.repository())
+    }
+
     fn root(&self) -> String {
         let scheme = if self.plain { "http" } else { "https" };
         format!("{scheme}://{}/v2/", self.reference.resolve_registry())
@@ -177,7 +184,19 @@ impl<'a> Way<'a> {
 
     /// The address of a file, with the header that opens it.
     pub(super) async fn address(&self, kind: Kind, digest: &Digest) -> Result<Address, FetchError> {
-        let url = self.registry.url(kind, digest);
+        let address = self.opened(self.registry.url(kind, digest)).await?;
+        Ok(match kind {
+            Kind::Manifest => address.with_accept(ACCEPT),
+            Kind::Blob => address,
+        })
+    }
+
+    /// The address of what the image's name means now, with the header that opens it.
+    pub(super) async fn named(&self) -> Result<Address, FetchError> {
+        Ok(self.opened(self.registry.named_url()).await?.with_accept(ACCEPT))
+    }
+
+    async fn opened(&self, url: String) -> Result<Address, FetchError> {
         let address = if self.registry.mirror { Address::of_mirror(url) } else { Address::upstream(url) };
         let mut held = self.held.lock().await;
         let held = match &mut *held {
@@ -206,7 +225,7 @@ impl<'a> Way<'a> {
     }
 
     /// What the registry's refusal of a file means.
-    pub(super) async fn meaning(&self, error: FetchError, digest: &Digest) -> FetchError {
+    pub(super) async fn meaning(&self, error: FetchError, digest: Option<&Digest>) -> FetchError {
         let (registry, image) = (self.registry.reference.registry().to_owned(), self.registry.image.clone());
         FetchError::Registry(match error {
             FetchError::Status { status: 401 | 403, .. } => {
@@ -214,7 +233,7 @@ impl<'a> Way<'a> {
                 RegistryError::Denied { registry, image, login }
             }
             FetchError::Status { status: 404, .. } => {
-                RegistryError::Absent { registry, image, digest: Box::new(*digest) }
+                RegistryError::Absent { registry, image, digest: digest.copied().map(Box::new) }
             }
             FetchError::RateLimited { rest, .. } => RegistryError::TooMany { registry, image, rest },
             other => return other,

@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::coding::{self, Counted};
+use super::coding;
 use super::header::{BLOCK, header, length, padding, room};
 use super::list::{List, Member, Place};
 use super::{GUARD, LIST, MARK, PACK_SCHEMA, PackError, guard};
-use crate::artifact::files::{blocking, sha256_of};
+use crate::artifact::files::{Summed, blocking, sha256_of};
 use crate::event::{Events, Step};
 use crate::lab::pin::Digest;
 
@@ -119,18 +119,18 @@ impl Pack {
         out: &mut dyn io::Write,
     ) -> Result<(), PackError> {
         reader.seek(SeekFrom::Start(at)).map_err(self.reading())?;
-        let mut stored = Counted::new(&member.digest, reader.take(member.bytes));
+        let mut stored = Summed::like(&member.digest, reader.take(member.bytes));
         let whole_digest = member.whole_digest();
-        let mut whole = Counted::new(&whole_digest, Careful { out, failed: None });
+        let mut whole = Summed::like(&whole_digest, Careful { out, failed: None });
         let coding = member.holds.as_ref().map(|holds| holds.coding);
         let decoded = coding::decode(&mut stored, coding, member.whole_bytes(), &mut whole);
         // What the decoder left over counts too, before it is judged what went wrong.
         io::copy(&mut stored, &mut io::sink()).map_err(self.reading())?;
-        let (careful, (bytes, digest)) = whole.into_parts();
+        let (careful, (digest, bytes)) = whole.into_parts();
         if let Some(error) = careful.failed {
             return Err(PackError::io(format!("writing what {} holds", member.label()), &self.path, 0)(error));
         }
-        if stored.end() != (member.bytes, member.digest) {
+        if stored.sums() != (member.digest, member.bytes) {
             return Err(PackError::Damaged { member: member.name.clone() });
         }
         let lies = |why: String| PackError::Lies { member: member.name.clone(), why };

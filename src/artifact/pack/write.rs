@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::coding::{self, Counted};
+use super::coding;
 use super::header::{BLOCK, header, padding, room};
 use super::list::{Coding, Holds, List, Member, PACK_SCHEMA};
 use super::{Bytes, Contents, GUARD, LIST, PackError, Piece, guard};
 use crate::artifact::error::CANNOT_SERIALISE;
-use crate::artifact::files::{blocking, sha256_of};
+use crate::artifact::files::{Summed, blocking, sha256_of};
 use crate::durable;
 use crate::event::{Events, Step};
 use crate::lab::pin::Digest;
@@ -159,14 +159,14 @@ impl Writer {
         let mut file = File::open(path).map_err(reading)?;
         let coding = member.holds.as_ref().map(|holds| holds.coding);
         let wanted = piece.wanted();
-        let mut stored = Counted::new(if coding.is_some() { &SHA256 } else { &wanted }, &mut *self);
+        let mut stored = if coding.is_some() { Summed::new(&mut *self) } else { Summed::like(&wanted, &mut *self) };
         let whole = coding::encode(&mut file, coding, &wanted, &mut stored).map_err(writing)?;
-        (member.bytes, member.digest) = stored.end();
+        (member.digest, member.bytes) = stored.sums();
         if let Some(holds) = &mut member.holds {
-            (holds.bytes, holds.digest) = whole;
+            (holds.digest, holds.bytes) = whole;
         }
-        if whole.1 != wanted {
-            let (wanted, got) = (Box::new(wanted), Box::new(whole.1));
+        if whole.0 != wanted {
+            let (wanted, got) = (Box::new(wanted), Box::new(whole.0));
             return Err(PackError::Altered { label: member.label().into(), path: path.clone(), wanted, got });
         }
         Ok(())

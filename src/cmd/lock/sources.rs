@@ -4,9 +4,10 @@ use futures::StreamExt as _;
 use futures::stream;
 use serde::Serialize;
 
-use crate::artifact::resolve::{self, ResolveError, Tagged};
-use crate::artifact::store::Cache;
+use crate::artifact::oci::Tagged;
+use crate::artifact::store::Store;
 use crate::event::Events;
+use crate::failure::in_one_line;
 use crate::lab::file::{Artifact, Lab};
 use crate::lab::pin::{Arch, Digest, LOCK_SCHEMA, Lock, Pin, Source, Trust, Wanted};
 use crate::lab::plan::meant;
@@ -74,16 +75,12 @@ enum Answer {
 
 /// Resolve the lab's artifacts that `want` chooses, but for Debian packages, and make a lock of the answers. Pins of
 /// what is not chosen stay as they are.
-pub async fn resolve(cache: &Cache, lab: &Lab, lock: &Lock, want: &Want, events: &Events) -> Made {
-    let client = resolve::client();
+pub async fn resolve(store: &Store, lab: &Lab, lock: &Lock, want: &Want, events: &Events) -> Made {
     let questions: Vec<Question> =
         lab.artifacts.iter().filter(|one| want.chooses(&one.name)).flat_map(|one| questions(one, lock)).collect();
-    let asked = questions.into_iter().map(|question| {
-        let client = &client;
-        async move {
-            let answer = answer(client, cache, &question, want.first_use, events).await;
-            (question, answer)
-        }
+    let asked = questions.into_iter().map(|question| async move {
+        let answer = answer(store, &question, want.first_use, events).await;
+        (question, answer)
     });
     let answered: Vec<(Question, Answer)> = stream::iter(asked).buffered(AT_ONCE).collect().await;
     settle(lab, lock, answered, want.accept_changed, jiff::Zoned::now().date())
@@ -112,50 +109,30 @@ fn questions(artifact: &Artifact, lock: &Lock) -> Vec<Question> {
     archs.into_iter().map(question).collect()
 }
 
-async fn answer(
-    client: &reqwest::Client,
-    cache: &Cache,
-    question: &Question,
-    first_use: bool,
-    events: &Events,
-) -> Answer {
+async fn answer(store: &Store, question: &Question, first_use: bool, events: &Events) -> Answer {
     match &question.source {
-        Source::Oci { reference } => match resolve::oci_digest(reference, question.arch).await {
+        Source::Oci { reference } => match store.tagged(reference, question.arch, events).await {
             Ok(tagged) => Answer::Tagged(tagged),
-            Err(error) => Answer::Failed(told(&error)),
+            Err(error) => Answer::Failed(in_one_line(&error)),
         },
         Source::Apt { .. } => Answer::Nowhere,
         Source::Url { urls, sums } => {
             let listed = match (sums, urls.first()) {
-                (Some(list), Some(file)) => match resolve::listed(client, list, file).await {
+                (Some(list), Some(file)) => match store.listed(list, file, events).await {
                     Ok(digests) => return Answer::Listed { digests, at: list.clone() },
-                    Err(error) => Answer::Failed(told(&error)),
+                    Err(error) => Answer::Failed(in_one_line(&error)),
                 },
                 _ => Answer::Nowhere,
             };
             if !first_use || question.old.is_some() {
                 return listed;
             }
-            match resolve::first_use(client, cache, urls, events).await {
+            match store.first_use(urls, events).await {
                 Ok((digest, bytes, at)) => Answer::FirstUse { digest, bytes, at },
-                Err(error) => Answer::Failed(told(&ResolveError::Fetch(error))),
+                Err(error) => Answer::Failed(in_one_line(&error)),
             }
         }
     }
-}
-
-/// An error with its sources in one line.
-fn told(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// Pure: the new lock out of the answers, in the lab's order.

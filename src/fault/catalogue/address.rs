@@ -1,27 +1,8 @@
 //! Faults of addresses and of the lab network: cards, loss, delay, size.
 
-use super::super::{Fault, Honest, Made, Victim};
+use super::super::{Fault, Honest};
+use super::fault;
 use crate::proof::check::Layer;
-
-const fn fault(
-    id: &'static str,
-    symptom: Layer,
-    about: &'static str,
-    inject: &'static str,
-    undo: &'static str,
-) -> Fault {
-    Fault {
-        id,
-        about,
-        made: Made::There,
-        victim: Victim::Any,
-        symptom: Some(symptom),
-        explained: id,
-        honest: Honest::Anywhere,
-        inject,
-        undo,
-    }
-}
 
 pub(super) const ALL: &[Fault] = &[
     fault(

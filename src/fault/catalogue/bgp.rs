@@ -1,21 +1,11 @@
 //! Faults of BGP: its port, its daemon, and what two ends must agree about.
 
-use super::super::{Fault, Honest, Made, Victim};
+use super::super::{Fault, Victim};
 use crate::proof::check::Layer;
 
-/// Made on the node it is about, seen in its sessions.
+/// Seen in the sessions of the node.
 const fn fault(id: &'static str, about: &'static str, inject: &'static str, undo: &'static str) -> Fault {
-    Fault {
-        id,
-        about,
-        made: Made::There,
-        victim: Victim::Any,
-        symptom: Some(Layer::Session),
-        explained: id,
-        honest: Honest::Anywhere,
-        inject,
-        undo,
-    }
+    super::fault(id, Layer::Session, about, inject, undo)
 }
 
 const NO_RULES: &str = "unruled; anew";

@@ -1,27 +1,8 @@
 //! Faults of services and names.
 
-use super::super::{Fault, Honest, Made, Victim};
+use super::super::{Fault, Made, Victim};
+use super::fault;
 use crate::proof::check::Layer;
-
-const fn fault(
-    id: &'static str,
-    symptom: Layer,
-    about: &'static str,
-    inject: &'static str,
-    undo: &'static str,
-) -> Fault {
-    Fault {
-        id,
-        about,
-        made: Made::There,
-        victim: Victim::Any,
-        symptom: Some(symptom),
-        explained: id,
-        honest: Honest::Anywhere,
-        inject,
-        undo,
-    }
-}
 
 /// The file begins by removing what is there.
 const RESTORE: &str = "nft -f /etc/calicolab/services.nft";

@@ -5,17 +5,7 @@ use crate::proof::check::Layer;
 
 /// Made on the master, seen in what the nodes read.
 const fn fault(id: &'static str, about: &'static str, inject: &'static str, undo: &'static str) -> Fault {
-    Fault {
-        id,
-        about,
-        made: Made::AtMaster,
-        victim: Victim::Any,
-        symptom: Some(Layer::Datastore),
-        explained: id,
-        honest: Honest::Anywhere,
-        inject,
-        undo,
-    }
+    Fault { made: Made::AtMaster, ..super::fault(id, Layer::Datastore, about, inject, undo) }
 }
 
 const fn at_etcd(id: &'static str, about: &'static str, inject: &'static str, undo: &'static str) -> Fault {

@@ -39,7 +39,7 @@ pub async fn stop(place: &Place) -> Result<(), ProviderError> {
         let client = &client;
         async move { instance::end(client, &one.name, &node).await }
     });
-    gathered(futures::future::join_all(ended).await)
+    ProviderError::gathered(futures::future::join_all(ended).await)
 }
 
 async fn running(client: &Client, names: &Names) -> Result<Vec<Instance>, ProviderError> {
@@ -68,7 +68,7 @@ pub async fn destroy(place: &Place) -> Result<(), ProviderError> {
             _ => {}
         }
     }
-    gathered(errors)
+    ProviderError::gathered(errors)
 }
 
 /// Again and again until nothing is left, since what a killed run began may still be on its way.
@@ -76,7 +76,7 @@ async fn clear(client: &Client, names: &Names) -> Result<(), ProviderError> {
     let last = Mutex::new(None);
     let cleared = wait::until(REMOVED, async || {
         let (left, errors) = round(client, names).await;
-        match gathered(errors) {
+        match ProviderError::gathered(errors) {
             Ok(()) if left == 0 => Asked::Yes(()),
             Ok(()) => Asked::NotYet("some were there just now".into()),
             Err(error) => {
@@ -125,13 +125,4 @@ async fn round(client: &Client, names: &Names) -> (usize, Vec<Result<(), Provide
         done.push(remove(&["profile", "delete", "--quiet"], &profile.name).await);
     }
     (left, done)
-}
-
-fn gathered(results: Vec<Result<(), ProviderError>>) -> Result<(), ProviderError> {
-    let mut errors: Vec<_> = results.into_iter().filter_map(Result::err).collect();
-    match errors.len() {
-        0 => Ok(()),
-        1 => Err(errors.remove(0)),
-        _ => Err(ProviderError::Several(errors)),
-    }
 }

@@ -39,7 +39,7 @@ impl Default for Limits {
 pub async fn stop(place: &Place, limits: Limits) -> Result<(), ProviderError> {
     let running = running(place)?;
     let ended = running.iter().map(|(node, process)| gently(place, node, process, limits));
-    gathered(futures::future::join_all(ended).await)
+    ProviderError::gathered(futures::future::join_all(ended).await)
 }
 
 /// End every machine of the cluster and remove what it had on disk.
@@ -53,10 +53,10 @@ pub async fn destroy(place: &Place, limits: Limits) -> Result<(), ProviderError>
             break;
         }
         let ended = running.iter().map(|(node, process)| at_once(node, process, limits.kill));
-        gathered(futures::future::join_all(ended).await)?;
+        ProviderError::gathered(futures::future::join_all(ended).await)?;
     }
     let removed = [place.folder.join("vm"), place.sockets.clone()].map(|folder| remove(&folder));
-    gathered(removed.into())
+    ProviderError::gathered(removed.into())
 }
 
 fn running(place: &Place) -> Result<Vec<(NodeName, Identity)>, ProviderError> {
@@ -127,14 +127,5 @@ fn remove(folder: &Path) -> Result<(), ProviderError> {
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && tries > 0 => {}
             Err(error) => return Err(failed("removing", folder)(error)),
         }
-    }
-}
-
-fn gathered(results: Vec<Result<(), ProviderError>>) -> Result<(), ProviderError> {
-    let mut errors: Vec<_> = results.into_iter().filter_map(Result::err).collect();
-    match errors.len() {
-        0 => Ok(()),
-        1 => Err(errors.remove(0)),
-        _ => Err(ProviderError::Several(errors)),
     }
 }
