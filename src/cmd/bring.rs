@@ -13,9 +13,8 @@ use crate::command::{Argv, Output};
 use crate::durable;
 use crate::event::{Event, Step};
 use crate::failure::{Exit, Failure, in_one_line};
-use crate::install::InstallError;
 use crate::install::pki::Pki;
-use crate::install::primer::Primer;
+use crate::install::{InstallError, Kit};
 use crate::lab::name::{NodeName, PerNode};
 use crate::lab::plan::Plan;
 use crate::lab::render::{self, HostKey, Secrets};
@@ -66,7 +65,7 @@ pub async fn machines(site: &Site<'_>, locked: &mut Locked) -> Result<PerNode<Re
         (std::sync::Mutex::new(Some(tell)), std::sync::Mutex::new(Some(told)))
     });
     let key = own.keys.key_file();
-    let primer = Primer { plan, pki: &own.pki, payload: &bytes.payload };
+    let kit = Kit { plan, pki: &own.pki, payload: &bytes.payload };
     let reach = async {
         let reached = machines
             .try_join(async |node, machine| {
@@ -87,7 +86,7 @@ pub async fn machines(site: &Site<'_>, locked: &mut Locked) -> Result<PerNode<Re
                 // The sender is gone only when reaching failed, and then that failure ends this future too.
                 let Ok(remote) = told.await else { return std::future::pending().await };
                 cx.events.progress(Step::Install, node.as_str(), "placing and hashing what it runs");
-                primer.install(node, machine, &remote).await.map_err(|error| not_installed(&error))?;
+                kit.install(node, machine, &remote).await.map_err(|error| not_installed(&error))?;
                 cx.events.subject_done(Step::Install, node.as_str(), "installed");
                 Ok(())
             })

@@ -2,8 +2,9 @@
 
 use crate::cluster::state::Wish;
 use crate::failure::{Exit, Failure};
+use crate::install;
 use crate::lab::builtin::LibraryError;
-use crate::lab::file::{Installer, Lab};
+use crate::lab::file::Lab;
 use crate::lab::images::OsImage;
 use crate::lab::name::{ClusterName, LabName};
 use crate::lab::pin::{Lock, Wanted};
@@ -66,13 +67,11 @@ pub fn complete(plan: &Plan) -> Result<(), Failure> {
 
 /// A plan that `up` can carry out, or the failure that says what can be done instead.
 pub fn installable(plan: &Plan) -> Result<(), Failure> {
-    match plan.installer {
-        Installer::Primer => Ok(()),
-        other => Err(Failure::new(Exit::HostUnfit, "installer.none", format!("bring up the lab {}", plan.lab))
-            .because_text(format!("this calicolab cannot install `{other}` labs yet"))
-            .hint(format!("calicolab fetch {} (brings its bytes in, each verified)", plan.lab))
-            .hint("calicolab up primer")),
-    }
+    let Some(why) = install::refusal(plan) else { return Ok(()) };
+    Err(Failure::new(Exit::HostUnfit, "installer.none", format!("bring up the lab {}", plan.lab))
+        .because_text(why)
+        .hint(format!("calicolab fetch {} (brings its bytes in, each verified)", plan.lab))
+        .hint("calicolab up primer"))
 }
 
 /// A lab that could not be read, in the words and with the code of the command line.

@@ -18,6 +18,7 @@ use crate::lab::name::LabName;
 use crate::lab::pin::{Arch, Digest, Pin, Source, Wanted};
 use crate::lab::plan::{Plan, pinned};
 use crate::machine::{DirectBoot, Image, ImageForm};
+use crate::node::container;
 
 use super::cx::{Cx, counted};
 use super::draft::Draft;
@@ -287,12 +288,18 @@ pub async fn os_image(cx: &Cx<'_>, lab: &LabName, wanted: &OsImage, form: ImageF
 pub async fn programs(cx: &Cx<'_>, plan: &Plan) -> Result<Payload, FetchError> {
     let pins: Vec<_> = plan.artifacts.iter().map(|placed| placed.pin.clone()).collect();
     let verified = store_of(cx, &plan.lab).ensure_all(&pins, &cx.events).await?;
-    let parts = verified.into_iter().zip(&plan.artifacts).map(|(file, placed)| Part {
-        from: PartSource::Verified(file),
-        on: placed.on,
-        files: placed.files.clone(),
-    });
-    let payload = payload::pack(&cx.cache, parts.collect(), &cx.events).await?;
+    let mut parts = Vec::new();
+    for (file, placed) in verified.into_iter().zip(&plan.artifacts) {
+        parts.push(match &placed.pin.source {
+            // Whoever runs containers there takes an image in as one file.
+            Source::Oci { .. } => {
+                let archive = oci::archive(&cx.cache, &file, &cx.events).await?;
+                Part::whole(archive, placed.on, format!("{}/{}.tar", container::ARCHIVES, placed.pin.name))
+            }
+            _ => Part { from: PartSource::Verified(file), on: placed.on, files: placed.files.clone() },
+        });
+    }
+    let payload = payload::pack(&cx.cache, parts, &cx.events).await?;
     cx.events.subject_done(Step::Fetch, "artifacts", "there, digests right");
     Ok(payload)
 }

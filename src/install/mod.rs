@@ -1,14 +1,112 @@
 //! Bytes and secrets onto the nodes, daemons started: straight code over SSH.
 
+mod binaries;
 pub mod pki;
-pub mod primer;
+mod primer;
 
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use self::pki::Pki;
+use crate::artifact::payload::Payload;
+use crate::command::{Argv, Ended};
+use crate::guest::Machine;
+use crate::lab::file::{Installer, On};
 use crate::lab::name::NodeName;
-use crate::ssh::SshError;
+use crate::lab::plan::Plan;
+use crate::ssh::{Content, Input, Remote, SshError, Upload};
+
+/// Everything an installer brings; the same for all nodes, each takes what is its own.
+pub struct Kit<'a> {
+    /// What is to be.
+    pub plan: &'a Plan,
+    /// Certificates and keys.
+    pub pki: &'a Pki,
+    /// The pinned programs.
+    pub payload: &'a Payload,
+}
+
+/// Runs on the node: takes the programs from the payload disk or from standard input, unless they are there already.
+/// What an installer adds to it begins only when every one has the digest that was planned.
+const PLACE: &str = include_str!("place.sh");
+/// [`PLACE`]'s own status for bytes that are not those that were packed.
+const ALTERED: i32 = 65;
+const SUMS: &str = "/etc/calicolab/payload.sha256";
+/// Emulated machines unpack and hash some 60 MiB in this time even when all of them do so at once on one processor.
+const LIMIT: Duration = Duration::from_secs(300);
+
+impl Kit<'_> {
+    /// Bring `node` to where its units start by themselves, and the master to where it has what the cluster begins
+    /// with. Safe to repeat.
+    pub async fn install(&self, node: &NodeName, machine: &Machine, remote: &Remote) -> Result<(), InstallError> {
+        match self.plan.installer {
+            Installer::Primer => primer::install(self, node, machine, remote).await,
+            Installer::Binaries => binaries::install(self, node, machine, remote).await,
+            installer @ (Installer::Kubeadm | Installer::Coreos) => Err(InstallError::NoInstaller { installer }),
+        }
+    }
+
+    /// Put `files`, place the programs, and run `then` on the node once each has its digest.
+    async fn place(
+        &self,
+        node: &NodeName,
+        machine: &Machine,
+        remote: &Remote,
+        mut files: Vec<Upload>,
+        then: &str,
+    ) -> Result<(), InstallError> {
+        let failed = |source| InstallError::Ssh { node: node.clone(), source: Box::new(source) };
+        files.push(secret(SUMS, &self.sums(node)));
+        remote.put_many(files, LIMIT).await.map_err(failed)?;
+        let (way, input) = if machine.payload_attached {
+            ("disk", Input::Empty)
+        } else {
+            ("stream", Input::File(self.payload.path().to_path_buf()))
+        };
+        let argv = Argv::script(&[PLACE, then].concat(), [way]).sudo();
+        let output = remote.run_with_input(&argv, input, LIMIT).await.map_err(failed)?;
+        match output.ended {
+            Ended::Exit(0) => Ok(()),
+            Ended::Exit(ALTERED) => Err(InstallError::Altered { node: node.clone(), which: output.tail(5) }),
+            _ => Err(InstallError::Failed { node: node.clone(), doing: "placing the programs", said: output.tail(12) }),
+        }
+    }
+
+    /// sha256sum's own list of what this node uses.
+    fn sums(&self, node: &NodeName) -> String {
+        let master = *node == self.plan.master;
+        let used = self.payload.files().iter().filter(|file| file.on == On::All || master);
+        used.fold(String::new(), |mut list, file| {
+            // Writing into a String cannot fail.
+            let _ = writeln!(list, "{}  {}", file.sha256.hex(), file.path);
+            list
+        })
+    }
+}
+
+/// Why a plan cannot be installed, if it cannot.
+pub fn refusal(plan: &Plan) -> Option<String> {
+    match plan.installer {
+        Installer::Primer => None,
+        Installer::Binaries => binaries::refusal(plan),
+        other => Some(format!("this calicolab cannot install `{other}` labs yet")),
+    }
+}
+
+/// A file for root alone.
+fn secret(path: &str, text: &str) -> Upload {
+    Upload { path: path.into(), mode: 0o600, content: Content::Bytes(text.as_bytes().to_vec()) }
+}
 
 /// Why a node was not installed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
+    /// No code of ours builds such a cluster.
+    #[error("there is no installer `{installer}` yet")]
+    NoInstaller {
+        /// What the lab asks for.
+        installer: Installer,
+    },
     /// The way to it failed.
     #[error("{node} could not be installed")]
     Ssh {
@@ -36,3 +134,6 @@ pub enum InstallError {
         said: String,
     },
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,6 @@
-//! One certificate authority a cluster, and the certificates of its datastore, made once.
+//! One certificate authority a cluster, and the certificates of its datastore and of Kubernetes, made once.
+
+mod kubernetes;
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -9,11 +11,13 @@ use rcgen::{
 };
 
 use crate::durable;
-use crate::lab::name::PerNode;
+use crate::lab::name::{NodeName, PerNode};
 use crate::lab::plan::Plan;
 
 /// How long certificates are good: longer than any lab lives, short enough that a leaked one dies.
 const YEARS: i32 = 2;
+/// The file that says until when.
+const UNTIL: &str = "until";
 
 /// A certificate and its key, both PEM.
 #[derive(Clone, PartialEq, Eq)]
@@ -30,8 +34,20 @@ pub struct Pki {
     pub authority: String,
     /// etcd's own, with every name and address under which it is reached.
     pub etcd: Pair,
-    /// One client certificate a node.
+    /// One client certificate a node; with Kubernetes its kubelet's, by which it also serves.
     pub nodes: PerNode<Pair>,
+    /// What Kubernetes has beside it.
+    pub kubernetes: Option<Kubernetes>,
+}
+
+/// The certificates of Kubernetes' own programs.
+pub struct Kubernetes {
+    /// kube-proxy's client certificate, the same on all nodes.
+    pub proxy: Pair,
+    /// What the master alone has, each under the name of its files: the API server's own, and those of its clients.
+    pub master: Vec<(&'static str, Pair)>,
+    /// What service accounts' tokens are signed with: the public half in place of a certificate.
+    pub service_accounts: Pair,
 }
 
 /// Why there are no certificates.
@@ -67,12 +83,32 @@ impl Pki {
                 key: read(&folder.join(format!("{name}.key")))?,
             })
         };
+        let kubernetes = if plan.installer.has_kubernetes() {
+            Some(Kubernetes {
+                proxy: pair(kubernetes::PROXY)?,
+                master: kubernetes::MASTER.iter().map(|name| Ok((*name, pair(name)?))).collect::<Result<_, _>>()?,
+                service_accounts: pair(kubernetes::SERVICE_ACCOUNTS)?,
+            })
+        } else {
+            None
+        };
         Ok(Self {
             authority: read(&folder.join("ca.crt"))?,
             etcd: pair("etcd")?,
-            nodes: plan.nodes.try_map(|node, _| pair(node.as_str()))?,
+            nodes: plan.nodes.try_map(|node, _| pair(&of_node(plan, node)))?,
+            kubernetes,
         })
     }
+
+    /// The day until which the certificates in `folder` are good, if they were made.
+    pub fn good_until(folder: &Path) -> Option<jiff::civil::Date> {
+        std::fs::read_to_string(folder.join(UNTIL)).ok()?.trim().parse().ok()
+    }
+}
+
+/// The name of a node's files. With Kubernetes other files stand beside them whose names a node may have.
+fn of_node(plan: &Plan, node: &NodeName) -> String {
+    if plan.installer.has_kubernetes() { format!("node.{node}") } else { node.to_string() }
 }
 
 fn read(path: &Path) -> Result<String, PkiError> {
@@ -95,21 +131,16 @@ fn make(folder: &Path, plan: &Plan) -> Result<(), PkiError> {
     let authority = authority(plan)?;
     put("ca.crt", &authority.certificate)?;
     put("ca.key", &authority.key_pem)?;
-    let master = plan.master_node().address.to_string();
-    let names = [
-        plan.master.as_str(),
-        &plan.network.api_name,
-        "localhost",
-        &master,
-        &plan.network.api.to_string(),
-        "127.0.0.1",
-    ]
-    .map(str::to_owned);
-    let both = [ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-    let mut pairs = vec![("etcd".to_owned(), authority.issue("etcd", &names, &both)?)];
-    for node in plan.nodes.names() {
-        let client = [ExtendedKeyUsagePurpose::ClientAuth];
-        pairs.push((node.to_string(), authority.issue(&format!("calico-node:{node}"), &[], &client)?));
+    put(UNTIL, &format!("{}\n", until(today())))?;
+    let mut pairs = Vec::new();
+    if plan.installer.has_kubernetes() {
+        let key = KeyPair::generate().map_err(|source| PkiError::Make { of: "service accounts".into(), source })?;
+        let pair = Pair { certificate: key.public_key_pem(), key: key.serialize_pem() };
+        pairs.push((kubernetes::SERVICE_ACCOUNTS.to_owned(), pair));
+    }
+    let all = if plan.installer.has_kubernetes() { kubernetes::certificates(plan) } else { primer(plan) };
+    for one in all {
+        pairs.push((one.file.clone(), authority.issue(&one)?));
     }
     for (name, pair) in pairs {
         put(&format!("{name}.crt"), &pair.certificate)?;
@@ -135,16 +166,65 @@ fn authority(plan: &Plan) -> Result<Authority, PkiError> {
     Ok(Authority { certificate, key_pem: key.serialize_pem(), issuer: Issuer::new(params, key) })
 }
 
+/// A certificate to be made.
+struct Certificate {
+    /// The name of its files.
+    file: String,
+    /// Whom it names.
+    common_name: String,
+    /// The group that Kubernetes counts it to.
+    group: Option<&'static str>,
+    /// Names and addresses under which its owner is reached.
+    names: Vec<String>,
+    /// What it is for.
+    purposes: &'static [ExtendedKeyUsagePurpose],
+}
+
+const CLIENT: &[ExtendedKeyUsagePurpose] = &[ExtendedKeyUsagePurpose::ClientAuth];
+const BOTH: &[ExtendedKeyUsagePurpose] = &[ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+
+/// Those of a cluster without Kubernetes: etcd's, and one client of it a node.
+fn primer(plan: &Plan) -> Vec<Certificate> {
+    let (master, api) = (plan.master_node().address.to_string(), plan.network.api.to_string());
+    let names = [plan.master.as_str(), &plan.network.api_name, "localhost", &master, &api, "127.0.0.1"];
+    let etcd = Certificate {
+        file: "etcd".into(),
+        common_name: "etcd".into(),
+        group: None,
+        names: names.map(str::to_owned).into(),
+        purposes: BOTH,
+    };
+    let client = |node: &NodeName| Certificate {
+        file: of_node(plan, node),
+        common_name: format!("calico-node:{node}"),
+        group: None,
+        names: Vec::new(),
+        purposes: CLIENT,
+    };
+    std::iter::once(etcd).chain(plan.nodes.names().map(client)).collect()
+}
+
 impl Authority {
-    fn issue(&self, of: &str, names: &[String], purposes: &[ExtendedKeyUsagePurpose]) -> Result<Pair, PkiError> {
-        let failed = |source| PkiError::Make { of: of.into(), source };
+    fn issue(&self, wanted: &Certificate) -> Result<Pair, PkiError> {
+        let failed = |source| PkiError::Make { of: wanted.common_name.clone(), source };
         let key = KeyPair::generate().map_err(failed)?;
-        let mut params = params(of, names).map_err(failed)?;
+        let mut params = params(&wanted.common_name, &wanted.names).map_err(failed)?;
+        if let Some(group) = wanted.group {
+            params.distinguished_name.push(DnType::OrganizationName, group);
+        }
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = purposes.to_vec();
+        params.extended_key_usages = wanted.purposes.to_vec();
         let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?.pem();
         Ok(Pair { certificate, key: key.serialize_pem() })
     }
+}
+
+fn today() -> jiff::civil::Date {
+    jiff::Timestamp::try_from(SystemTime::now()).unwrap_or_default().to_zoned(jiff::tz::TimeZone::UTC).date()
+}
+
+fn until(today: jiff::civil::Date) -> jiff::civil::Date {
+    today.saturating_add(jiff::Span::new().years(YEARS))
 }
 
 /// Good from yesterday on, since a machine's clock may be behind the host's.
@@ -153,13 +233,15 @@ fn params(common_name: &str, names: &[String]) -> Result<CertificateParams, rcge
     let mut name = DistinguishedName::new();
     name.push(DnType::CommonName, common_name);
     params.distinguished_name = name;
-    let today =
-        jiff::Timestamp::try_from(SystemTime::now()).unwrap_or_default().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let today = today();
     let date = |day: jiff::civil::Date| {
         let small = |number: i8| u8::try_from(number).expect("days and months are positive");
         rcgen::date_time_ymd(day.year().into(), small(day.month()), small(day.day()))
     };
     params.not_before = date(today.yesterday().unwrap_or(today));
-    params.not_after = date(today.saturating_add(jiff::Span::new().years(YEARS)));
+    params.not_after = date(until(today));
     Ok(params)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,89 +1,41 @@
 //! The primer: secrets, the datastore's first contents and the pinned programs onto a node, then its units started.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::InstallError;
-use super::pki::Pki;
-use crate::artifact::payload::Payload;
-use crate::command::{Argv, Ended};
+use super::{InstallError, Kit, secret};
 use crate::guest::Machine;
-use crate::lab::file::On;
 use crate::lab::name::NodeName;
 use crate::lab::plan::Plan;
-use crate::ssh::{Content, Input, Remote, Upload};
+use crate::ssh::{Remote, Upload};
 
-/// Everything the installer brings; the same for all nodes, each takes what is its own.
-pub struct Primer<'a> {
-    /// What is to be.
-    pub plan: &'a Plan,
-    /// Certificates and keys.
-    pub pki: &'a Pki,
-    /// The pinned programs.
-    pub payload: &'a Payload,
+/// What follows when everything is there.
+const START: &str = include_str!("primer.sh");
+
+/// Bring `node` to where its units start by themselves. Safe to repeat.
+pub(super) async fn install(
+    kit: &Kit<'_>,
+    node: &NodeName,
+    machine: &Machine,
+    remote: &Remote,
+) -> Result<(), InstallError> {
+    kit.place(node, machine, remote, files(kit, node), START).await
 }
 
-/// Runs on the node: takes the programs from the payload disk or from standard input, unless they are there already,
-/// and starts nothing before every one has the digest that was planned.
-const PLACE: &str = include_str!("primer.sh");
-/// [`PLACE`]'s own status for bytes that are not those that were packed.
-const ALTERED: i32 = 65;
-const SUMS: &str = "/etc/calicolab/payload.sha256";
-/// Emulated machines unpack and hash some 60 MiB in this time even when all of them do so at once on one processor.
-const LIMIT: Duration = Duration::from_secs(300);
-
-impl Primer<'_> {
-    /// Bring `node` to where its units start by themselves. Safe to repeat.
-    pub async fn install(&self, node: &NodeName, machine: &Machine, remote: &Remote) -> Result<(), InstallError> {
-        let failed = |source| InstallError::Ssh { node: node.clone(), source: Box::new(source) };
-        remote.put_many(self.files(node), LIMIT).await.map_err(failed)?;
-        let (way, input) = if machine.payload_attached {
-            ("disk", Input::Empty)
-        } else {
-            ("stream", Input::File(self.payload.path().to_path_buf()))
-        };
-        let argv = Argv::script(PLACE, [way]).sudo();
-        let output = remote.run_with_input(&argv, input, LIMIT).await.map_err(failed)?;
-        match output.ended {
-            Ended::Exit(0) => Ok(()),
-            Ended::Exit(ALTERED) => Err(InstallError::Altered { node: node.clone(), which: output.tail(5) }),
-            _ => Err(InstallError::Failed { node: node.clone(), doing: "placing the programs", said: output.tail(12) }),
-        }
+fn files(kit: &Kit<'_>, node: &NodeName) -> Vec<Upload> {
+    let own = &kit.pki.nodes[node];
+    let mut files = vec![
+        secret("/etc/calicolab/pki/ca.crt", &kit.pki.authority),
+        secret("/etc/calicolab/pki/node.crt", &own.certificate),
+        secret("/etc/calicolab/pki/node.key", &own.key),
+    ];
+    if *node == kit.plan.master {
+        files.push(secret("/etc/calicolab/pki/etcd.crt", &kit.pki.etcd.certificate));
+        files.push(secret("/etc/calicolab/pki/etcd.key", &kit.pki.etcd.key));
+        files.push(secret("/etc/calicolab/datastore.txn", &transaction(&datastore(kit.plan))));
     }
-
-    fn files(&self, node: &NodeName) -> Vec<Upload> {
-        let secret = |path: &str, text: &str| Upload {
-            path: path.into(),
-            mode: 0o600,
-            content: Content::Bytes(text.as_bytes().to_vec()),
-        };
-        let own = &self.pki.nodes[node];
-        let mut files = vec![
-            secret("/etc/calicolab/pki/ca.crt", &self.pki.authority),
-            secret("/etc/calicolab/pki/node.crt", &own.certificate),
-            secret("/etc/calicolab/pki/node.key", &own.key),
-            secret(SUMS, &self.sums(node)),
-        ];
-        if *node == self.plan.master {
-            files.push(secret("/etc/calicolab/pki/etcd.crt", &self.pki.etcd.certificate));
-            files.push(secret("/etc/calicolab/pki/etcd.key", &self.pki.etcd.key));
-            files.push(secret("/etc/calicolab/datastore.txn", &transaction(&datastore(self.plan))));
-        }
-        files
-    }
-
-    /// sha256sum's own list of what this node uses.
-    fn sums(&self, node: &NodeName) -> String {
-        let master = *node == self.plan.master;
-        let used = self.payload.files().iter().filter(|file| file.on == On::All || master);
-        used.fold(String::new(), |mut list, file| {
-            // Writing into a String cannot fail.
-            let _ = writeln!(list, "{}  {}", file.sha256.hex(), file.path);
-            list
-        })
-    }
+    files
 }
 
 const RESOURCES: &str = "/calico/resources/v3/projectcalico.org";
@@ -152,80 +104,7 @@ fn transaction(all: &[(String, Value)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use crate::artifact::apt::Archive;
-    use crate::artifact::payload::{self, Part, PartSource};
-    use crate::artifact::store::{Cache, Reach, Store};
-    use crate::event::Events;
-    use crate::lab::example;
-    use crate::lab::file::Taken;
-    use crate::lab::pin::{Arch, Digest, Pin, Source, Trust};
-
-    /// One pinned file on all nodes under another name and mode, and on the master under a third.
-    async fn packed(folder: &Path) -> Payload {
-        use sha2::Digest as _;
-        let pin = Pin {
-            name: "tool".into(),
-            version: "1".into(),
-            arch: Arch::All,
-            source: Source::Url { urls: Vec::new(), sums: None },
-            digest: Digest::Sha256(sha2::Sha256::digest(b"tool\n").into()),
-            bytes: None,
-            trust: Trust::Published,
-            found: "here".into(),
-        };
-        let (cache, (events, _told)) = (Cache::at(folder.join("cache")), Events::channel());
-        let at = cache.file(&pin.digest);
-        std::fs::create_dir_all(at.parent().expect("a folder")).expect("made");
-        std::fs::write(at, "tool\n").expect("written");
-        let store = Store::new(cache.clone(), "test".parse().expect("a name"), Reach::Offline, Archive::of_host());
-        let from = PartSource::Verified(store.ensure(&pin, &events).await.expect("in the cache"));
-        let part = |on, to: &str| {
-            let taken = Taken { from: None, to: to.into(), mode: Some(0o755) };
-            Part { from: from.clone(), on, files: vec![taken] }
-        };
-        let parts = vec![part(On::All, "opt/bin/renamed"), part(On::Master, "opt/master")];
-        payload::pack(&cache, parts, &events).await.expect("packed")
-    }
-
-    /// The node's own script up to where it starts units, with `folder` in place of the root.
-    async fn placed(folder: &Path, payload: &Path) -> crate::command::Output {
-        let (place, _) = PLACE.split_once("systemctl").expect("units are started last");
-        let place = place.replacen("cd /\n", "cd \"$2\"\n", 1).replacen(SUMS, "sums", 1);
-        let argv = Argv::script(&place, ["stream", &folder.display().to_string()]);
-        let input = std::fs::read(payload).expect("a payload");
-        crate::command::run_with_input(&argv, input, LIMIT).await.expect("a shell")
-    }
-
-    #[tokio::test]
-    async fn a_node_checks_every_file_under_the_name_it_has_there() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let plan = example::planned(&example::lab(&["one", "two"]), "demo");
-        let (pki, payload) =
-            (Pki::ensure(&folder.path().join("pki"), &plan).expect("keys"), packed(folder.path()).await);
-        let primer = Primer { plan: &plan, pki: &pki, payload: &payload };
-        for (node, files) in [("one", &["opt/bin/renamed", "opt/master"][..]), ("two", &["opt/bin/renamed"])] {
-            let root = folder.path().join(node);
-            std::fs::create_dir(&root).expect("made");
-            let sums = primer.sums(&node.parse().expect("a name"));
-            assert_eq!(sums.lines().map(|line| &line[66..]).collect::<Vec<_>>(), files);
-            std::fs::write(root.join("sums"), sums).expect("written");
-            let output = placed(&root, payload.path()).await;
-            assert!(output.ok(), "{}", output.stderr);
-            assert!(files.iter().all(|file| std::fs::read(root.join(file)).expect("there") == b"tool\n"));
-            // Other bytes under the name, and nothing to mend them with.
-            let altered = folder.path().join("altered");
-            let bytes = std::fs::read(payload.path()).expect("there");
-            std::fs::write(&altered, bytes.iter().map(|b| if *b == b'\n' { b'x' } else { *b }).collect::<Vec<_>>())
-                .expect("written");
-            std::fs::write(root.join("opt/bin/renamed"), "x").expect("written");
-            let output = placed(&root, &altered).await;
-            assert_eq!(output.ended, Ended::Exit(ALTERED), "{}", output.stderr);
-            assert!(output.stderr.contains("opt/bin/renamed: FAILED"), "{}", output.stderr);
-        }
-    }
 
     #[test]
     fn the_transaction_is_what_etcdctl_reads() {

@@ -1,5 +1,6 @@
 //! Plan and secrets -> what each node reads at its first boot, rendered strictly and parsed again.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
 
@@ -9,6 +10,7 @@ use serde::Serialize;
 use super::addressing;
 use super::builtin::Library;
 use super::name::{NodeName, PerNode};
+use super::pin::Source;
 use super::plan::{NodePlan, Plan};
 use super::problem::{Problem, Problems};
 use super::tree;
@@ -154,6 +156,7 @@ fn context(plan: &Plan, name: &NodeName, node: &NodePlan, user: &str, secrets: &
         dns_servers => plan.dns_servers().map(|(_, address)| address.to_string()).collect::<Vec<_>>(),
         net => seen(&plan.network),
         bgp => seen(&plan.bgp),
+        images => seen(images(plan)),
         cluster => plan.cluster.as_str(),
         lab => plan.lab.as_str(),
         user => user,
@@ -162,6 +165,15 @@ fn context(plan: &Plan, name: &NodeName, node: &NodePlan, user: &str, secrets: &
         host_key_public => &host_key.public,
         instance_id => &secrets.instance_ids[name],
     }
+}
+
+/// What the lab's container images are called, by the names of their artifacts.
+fn images(plan: &Plan) -> BTreeMap<&str, &str> {
+    let named = plan.artifacts.iter().filter_map(|placed| match &placed.pin.source {
+        Source::Oci { reference } => Some((placed.pin.name.as_str(), reference.as_str())),
+        _ => None,
+    });
+    named.collect()
 }
 
 fn seen(value: impl Serialize) -> Value {

@@ -8,8 +8,14 @@ use crate::command::Argv;
 /// The helper that every node has.
 pub const HELPER: &str = "calicolab-pod";
 
+/// Where a node finds the archives of container images that it was given, from the root.
+pub const ARCHIVES: &str = "var/lib/calicolab/images";
+
 /// A container's port on which a probe container tells who it is.
 pub const HTTP_PORT: u16 = 8080;
+
+/// Where it keeps what it tells.
+pub const PAGE: &str = "/tmp/www/index.html";
 
 /// Seconds after which a probe container ends by itself, and after which one that is still there is swept.
 pub const PROBE_LIFE_S: u32 = 600;
@@ -34,9 +40,9 @@ pub fn probe_name(nonce: &str) -> String {
 
 /// Make the probe container of the proof `nonce` unless it runs; prints its address.
 ///
-/// It answers HTTP with [`probe_page`] and ends by itself.
+/// It prints [`probe_page`], answers HTTP with it, and ends by itself.
 pub fn raise_probe(nonce: &str, node: &str) -> Argv {
-    const SERVE: &str = "mkdir /tmp/www; echo $1 >/tmp/www/index.html; httpd -p $2 -h /tmp/www; exec sleep $3";
+    const SERVE: &str = "mkdir /tmp/www; echo $1 | tee /tmp/www/index.html; httpd -p $2 -h /tmp/www; exec sleep $3";
     let serve = Argv::script(SERVE, [probe_page(nonce, node), HTTP_PORT.to_string(), PROBE_LIFE_S.to_string()]);
     ensure(&probe_name(nonce), &serve).bounded(RAISE_LIMIT)
 }

@@ -8,6 +8,7 @@ pub mod etcd;
 pub mod files;
 pub mod firewall;
 pub mod identity;
+pub mod kube;
 pub mod link;
 pub mod reach;
 pub mod resolver;

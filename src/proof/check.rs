@@ -5,7 +5,7 @@ use std::fmt;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::{CheckId, Probe, Scene, Verdict, dns, machine, packet, route, service, session};
+use super::{CheckId, Probe, Scene, Verdict, dns, kubernetes, machine, packet, route, service, session};
 use crate::lab::name::NodeName;
 
 /// One claim.
@@ -38,6 +38,13 @@ pub enum Check {
         /// Which.
         node: NodeName,
     },
+    /// The API server knows a node by its planned address and block, and it is ready.
+    Registered {
+        /// Which.
+        node: NodeName,
+    },
+    /// Every daemon set has all its pods.
+    DaemonSets,
     /// A node has exactly the planned peers.
     Peers {
         /// Which.
@@ -83,6 +90,13 @@ pub enum Check {
         /// Which.
         node: NodeName,
     },
+    /// Logs and programs of a pod are passed on by its node's kubelet.
+    Kubelet {
+        /// Which.
+        node: NodeName,
+    },
+    /// Every deployment has all its pods.
+    Deployments,
     /// A full name is resolved in a container.
     Dns {
         /// On which node.
@@ -181,12 +195,16 @@ impl Check {
             Self::Address { .. } => "address",
             Self::Link { .. } => "link",
             Self::Datastore { .. } => "datastore",
+            Self::Registered { .. } => "registered",
+            Self::DaemonSets => "daemonsets",
             Self::Peers { .. } => "peers",
             Self::Session { .. } => "session",
             Self::OwnBlock { .. } | Self::Route { .. } => "route",
             Self::Packet { .. } => "packet",
             Self::ServicePod { .. } => "service-pod",
             Self::ServiceNode { .. } => "service-node",
+            Self::Kubelet { .. } => "kubelet",
+            Self::Deployments => "deployments",
             Self::Dns { .. } => "dns",
             Self::DnsAbsent { .. } => "dns-absent",
             Self::DnsTcp { .. } => "dns-tcp",
@@ -201,11 +219,13 @@ impl Check {
             Self::Machine { .. } | Self::MachineIds | Self::Clocks => Layer::Machine,
             Self::Address { .. } => Layer::Address,
             Self::Link { .. } => Layer::Link,
-            Self::Datastore { .. } => Layer::Datastore,
+            Self::Datastore { .. } | Self::Registered { .. } | Self::DaemonSets => Layer::Datastore,
             Self::Peers { .. } | Self::Session { .. } => Layer::Session,
             Self::OwnBlock { .. } | Self::Route { .. } => Layer::Route,
             Self::Packet { .. } => Layer::Packet,
-            Self::ServicePod { .. } | Self::ServiceNode { .. } => Layer::Service,
+            Self::ServicePod { .. } | Self::ServiceNode { .. } | Self::Kubelet { .. } | Self::Deployments => {
+                Layer::Service
+            }
             Self::Dns { .. }
             | Self::DnsAbsent { .. }
             | Self::DnsTcp { .. }
@@ -217,10 +237,12 @@ impl Check {
     /// The nodes it is about, the asking one first; none if it is about all.
     pub fn nodes(&self) -> Vec<&NodeName> {
         match self {
-            Self::MachineIds | Self::Clocks => vec![],
+            Self::MachineIds | Self::Clocks | Self::DaemonSets | Self::Deployments => vec![],
             Self::Machine { node }
             | Self::Address { node }
             | Self::Datastore { node }
+            | Self::Registered { node }
+            | Self::Kubelet { node }
             | Self::Peers { node }
             | Self::OwnBlock { node, .. }
             | Self::ServicePod { node }
@@ -245,6 +267,9 @@ impl Check {
             Self::Address { .. } => scene.plan.nodes.names().map(machine::links).collect(),
             Self::Link { from, to } => vec![machine::ping(scene.plan, from, to)],
             Self::Datastore { node } => vec![machine::datastore(scene.plan, node)],
+            Self::Registered { .. } => vec![kubernetes::nodes(scene.plan)],
+            Self::DaemonSets | Self::Deployments => vec![kubernetes::workloads(scene.plan, self.kind())],
+            Self::Kubelet { node } => kubernetes::kubelet_probes(scene, node),
             Self::Peers { node } | Self::Session { node, .. } => vec![session::bird(node)],
             Self::OwnBlock { node, .. } | Self::Route { node, .. } => vec![route::routes(scene.plan, node)],
             Self::Packet { from, to } => packet::probes(scene, from, to),
@@ -270,6 +295,9 @@ impl Check {
             Self::Address { node } => machine::judge_address(scene, node),
             Self::Link { from, to } => machine::judge_link(scene, from, to),
             Self::Datastore { node } => machine::judge_datastore(scene, node),
+            Self::Registered { node } => kubernetes::judge_registered(scene, node),
+            Self::DaemonSets | Self::Deployments => kubernetes::judge_workloads(scene, self.kind()),
+            Self::Kubelet { node } => kubernetes::judge_kubelet(scene, node),
             Self::Peers { node } => session::judge_peers(scene, node),
             Self::Session { node, peer } => session::judge_session(scene, node, peer),
             Self::OwnBlock { node, block } => route::judge_own(scene, node, *block),

@@ -6,6 +6,7 @@ use crate::lab::plan::Plan;
 
 /// Every claim of the plan, for any number of nodes, mesh or reflectors.
 pub fn expect(plan: &Plan) -> Vec<Check> {
+    let kubernetes = plan.installer.has_kubernetes();
     let names: Vec<&NodeName> = plan.nodes.names().collect();
     let pairs: Vec<(&NodeName, &NodeName)> =
         names.iter().flat_map(|&from| names.iter().filter(move |&&to| to != from).map(move |&to| (from, to))).collect();
@@ -15,7 +16,12 @@ pub fn expect(plan: &Plan) -> Vec<Check> {
     checks.extend([Check::MachineIds, Check::Clocks]);
     checks.extend(each(|node| Check::Address { node }));
     checks.extend(pairs.iter().map(|&(from, to)| Check::Link { from: from.clone(), to: to.clone() }));
-    checks.extend(each(|node| Check::Datastore { node }));
+    if kubernetes {
+        checks.extend(each(|node| Check::Registered { node }));
+        checks.push(Check::DaemonSets);
+    } else {
+        checks.extend(each(|node| Check::Datastore { node }));
+    }
     checks.extend(each(|node| Check::Peers { node }));
     for (node, part) in plan.nodes.iter() {
         checks.extend(part.peers.iter().map(|peer| Check::Session { node: node.clone(), peer: peer.node.clone() }));
@@ -31,6 +37,10 @@ pub fn expect(plan: &Plan) -> Vec<Check> {
     checks.extend(pairs.iter().map(|&(from, to)| Check::Packet { from: from.clone(), to: to.clone() }));
     checks.extend(each(|node| Check::ServicePod { node }));
     checks.extend(each(|node| Check::ServiceNode { node }));
+    if kubernetes {
+        checks.extend(each(|node| Check::Kubelet { node }));
+        checks.push(Check::Deployments);
+    }
     checks.extend(each(|node| Check::Dns { node }));
     checks.extend(each(|node| Check::DnsAbsent { node }));
     checks.extend(each(|node| Check::DnsTcp { node }));

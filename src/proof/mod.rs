@@ -7,6 +7,7 @@ pub mod expect;
 pub mod round;
 
 mod dns;
+mod kubernetes;
 mod machine;
 mod packet;
 mod route;

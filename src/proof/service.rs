@@ -1,8 +1,8 @@
-//! Judges of the first service address, from container and node: the master's etcd answers there and no other.
+//! Judges of the first service address, from container and node: the API server answers there, without it the master's etcd.
 
 use super::machine::{Unread, datastore, read_answer, read_datastore};
 use super::packet::{in_pod, pod};
-use super::{Judged, Probe, Scene, Verdict};
+use super::{Judged, Probe, Scene, Verdict, kubernetes};
 use crate::command::Argv;
 use crate::lab::name::NodeName;
 use crate::lab::plan::Plan;
@@ -13,16 +13,25 @@ fn from_pod(plan: &Plan) -> Argv {
 }
 
 pub(super) fn pod_probes(scene: &Scene<'_>, node: &NodeName) -> Vec<Probe> {
+    if scene.plan.installer.has_kubernetes() {
+        return in_pod(scene, node, kubernetes::service_from_pod(scene.plan));
+    }
     let mut probes = in_pod(scene, node, from_pod(scene.plan));
     probes.push(datastore(scene.plan, &scene.plan.master));
     probes
 }
 
 pub(super) fn node_probes(plan: &Plan, node: &NodeName) -> Vec<Probe> {
+    if plan.installer.has_kubernetes() {
+        return vec![kubernetes::service_from_node(plan, node)];
+    }
     vec![datastore(plan, node), datastore(plan, &plan.master)]
 }
 
 pub(super) fn judge_pod(scene: &Scene<'_>, node: &NodeName) -> Judged {
+    if scene.plan.installer.has_kubernetes() {
+        return kubernetes::judge_service_pod(scene, node);
+    }
     scene.pod(node)?;
     let output = scene.heard(&pod(node, from_pod(scene.plan)))?;
     let api = scene.plan.network.api;
@@ -41,6 +50,9 @@ pub(super) fn judge_pod(scene: &Scene<'_>, node: &NodeName) -> Judged {
 }
 
 pub(super) fn judge_node(scene: &Scene<'_>, node: &NodeName) -> Judged {
+    if scene.plan.installer.has_kubernetes() {
+        return kubernetes::judge_service_node(scene, node);
+    }
     let api = scene.plan.network.api;
     let member = match read_answer(scene, node, 1) {
         Ok(answer) => answer.member,

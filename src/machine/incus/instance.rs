@@ -7,6 +7,7 @@ use super::client::Client;
 use super::image::{META_DATA, RESOLVER, UPLINK, USER_DATA};
 use super::names::{LABEL, NODE, Names};
 use super::network::Uplink;
+use crate::lab::file::Installer;
 use crate::lab::name::NodeName;
 use crate::lab::plan::{NetworkPlan, NodePlan};
 use crate::machine::{ProviderError, Seed};
@@ -16,16 +17,31 @@ const PAYLOAD: &str = "/opt/calicolab-payload.tar";
 
 /// What all nodes of a lab are allowed.
 ///
-/// Unprivileged: root in a node is nobody on the host.
-fn profile(names: &Names, pool: &str) -> Value {
-    json!({"name": names.profile(), "description": "nodes of a calicolab cluster", "config": {
+/// Unprivileged wherever that is enough: root in a node is nobody on the host. It is not for a kubelet, which sets what
+/// the kernel keeps once for all (`vm.overcommit_memory`), reads the kernel's log, and gives devices to its pods.
+fn profile(names: &Names, pool: &str, installer: Installer) -> Value {
+    let mut profile = json!({"name": names.profile(), "description": "nodes of a calicolab cluster", "config": {
         LABEL: names.label(),
         // runc mounts a /proc of its own for each container, which the kernel allows only where an unmasked one is.
         "security.nesting": "true",
         // A lab comes up by `calicolab start`, not with the host.
         "boot.autostart": "false",
-    }, "devices": {"root": {"type": "disk", "path": "/", "pool": pool}}})
+    }, "devices": {"root": {"type": "disk", "path": "/", "pool": pool}}});
+    if installer.has_kubernetes() {
+        profile["config"]["security.privileged"] = "true".into();
+        profile["config"]["raw.lxc"] = PRIVILEGED.into();
+        profile["devices"]["kmsg"] = json!({"type": "unix-char", "source": "/dev/kmsg", "path": "/dev/kmsg"});
+    }
+    profile
 }
+
+/// A writable /proc/sys, and for privileged pods every device and all that root may do.
+const PRIVILEGED: &str = "lxc.apparmor.profile=unconfined
+lxc.cap.drop=
+lxc.cgroup.devices.allow=a
+lxc.cgroup2.devices.allow=a
+lxc.mount.auto=proc:rw sys:ro cgroup:rw
+";
 
 /// One node before its first start.
 fn instance(
@@ -65,12 +81,17 @@ fn instance(
 }
 
 /// Make the profile unless it is there.
-pub async fn ensure_profile(client: &Client, names: &Names, pool: &str) -> Result<(), ProviderError> {
+pub async fn ensure_profile(
+    client: &Client,
+    names: &Names,
+    pool: &str,
+    installer: Installer,
+) -> Result<(), ProviderError> {
     let there: Vec<Profile> = client.get("/1.0/profiles?recursion=1").await?;
     match there.iter().find(|profile| profile.name == names.profile()) {
         Some(profile) if is_ours(names, &profile.config) => Ok(()),
         Some(_) => Err(ProviderError::Taken { what: format!("a profile with the name {}", names.profile()) }),
-        None => client.post("/1.0/profiles", &profile(names, pool), "making the nodes' profile").await,
+        None => client.post("/1.0/profiles", &profile(names, pool, installer), "making the nodes' profile").await,
     }
 }
 
@@ -143,6 +164,7 @@ mod tests {
         };
         let (node, sizes) = plan.nodes.iter().nth(1).expect("a second node");
         let asked = instance(&names, node, sizes, &plan.network, uplink, &seed);
-        insta::assert_snapshot!(format!("{:#}\n{asked:#}", profile(&names, "default")));
+        insta::assert_snapshot!(format!("{:#}\n{asked:#}", profile(&names, "default", Installer::Primer)));
+        insta::assert_snapshot!("privileged", format!("{:#}", profile(&names, "default", Installer::Binaries)));
     }
 }

@@ -76,7 +76,7 @@ impl Provider for Incus {
         let (fingerprint, uplink, ()) = tokio::try_join!(
             image::ensure(&client, tree, &place.folder),
             network::ensure(&client, &names, plan.network.mtu),
-            instance::ensure_profile(&client, &names, &pool.name),
+            instance::ensure_profile(&client, &names, &pool.name, plan.installer),
         )?;
         let there = instance::all(&client).await?;
         let there: HashMap<&str, &Instance> = there.iter().map(|one| (one.name.as_str(), one)).collect();

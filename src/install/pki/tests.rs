@@ -1,0 +1,74 @@
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use super::*;
+use crate::lab::example;
+use crate::lab::file::Installer;
+
+fn kubernetes() -> Plan {
+    let mut lab = example::lab(&["one", "two"]);
+    lab.installer = Installer::Binaries;
+    example::planned(&lab, "demo")
+}
+
+/// What openssl says of a certificate.
+fn openssl(folder: &Path, words: &[&str]) -> String {
+    let out = Command::new("openssl").args(words).current_dir(folder).output().expect("openssl is installed");
+    assert!(out.status.success(), "{words:?}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).expect("text")
+}
+
+#[test]
+fn every_certificate_of_kubernetes_names_whom_it_should() {
+    let home = tempfile::tempdir().expect("a folder");
+    let (folder, plan) = (home.path().join("pki"), kubernetes());
+    let pki = Pki::ensure(&folder, &plan).expect("made");
+    let subject = |file: &str| {
+        openssl(&folder, &["verify", "-CAfile", "ca.crt", file]);
+        openssl(&folder, &["x509", "-noout", "-subject", "-nameopt", "sep_comma_plus,sname", "-in", file])
+    };
+    for (file, wanted) in [
+        ("admin.crt", ["CN=kubernetes-admin", "O=system:masters"]),
+        ("kubelet-client.crt", ["CN=kube-apiserver-kubelet-client", "O=system:masters"]),
+        ("kube-controller-manager.crt", ["CN=system:kube-controller-manager", ""]),
+        ("kube-scheduler.crt", ["CN=system:kube-scheduler", ""]),
+        ("kube-proxy.crt", ["CN=system:kube-proxy", ""]),
+        ("node.one.crt", ["CN=system:node:one", "O=system:nodes"]),
+        ("node.two.crt", ["CN=system:node:two", "O=system:nodes"]),
+    ] {
+        let said = subject(file);
+        let words: BTreeSet<&str> = said.trim().trim_start_matches("subject=").split(',').map(str::trim).collect();
+        assert_eq!(words, wanted.into_iter().filter(|word| !word.is_empty()).collect(), "{file}");
+    }
+    let names = openssl(&folder, &["x509", "-noout", "-ext", "subjectAltName", "-in", "kube-apiserver.crt"]);
+    let master = plan.master_node().address.to_string();
+    for name in ["DNS:kubernetes.default.svc.cluster.local", "DNS:one", "IP Address:10.96.0.1", &master, "127.0.0.1"] {
+        assert!(names.contains(name), "{name}: {names}");
+    }
+    assert_eq!(pki.kubernetes.as_ref().map(|own| own.master.len()), Some(6));
+    assert!(Pki::good_until(&folder).is_some_and(|day| day > today()));
+}
+
+#[test]
+fn they_are_made_once_and_closed_to_others() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = tempfile::tempdir().expect("a folder");
+    let (folder, plan) = (home.path().join("pki"), kubernetes());
+    let (first, again) = (Pki::ensure(&folder, &plan).expect("made"), Pki::ensure(&folder, &plan).expect("read"));
+    assert!(first.authority == again.authority && first.etcd == again.etcd);
+    let keys = |pki: &Pki| pki.kubernetes.as_ref().map(|own| own.service_accounts.key.clone());
+    assert_eq!(keys(&first), keys(&again));
+    for file in std::fs::read_dir(&folder).expect("a folder") {
+        let file = file.expect("an entry");
+        assert_eq!(file.metadata().expect("there").permissions().mode() & 0o777, 0o600, "{}", file.path().display());
+    }
+}
+
+#[test]
+fn without_kubernetes_there_is_nothing_of_it() {
+    let home = tempfile::tempdir().expect("a folder");
+    let folder = home.path().join("pki");
+    let pki = Pki::ensure(&folder, &example::planned(&example::lab(&["one", "two"]), "demo")).expect("made");
+    assert!(pki.kubernetes.is_none());
+    assert!(!folder.join("admin.crt").exists() && !folder.join("service-accounts.key").exists());
+}
