@@ -39,6 +39,8 @@ test: setup
 
 # Built as `make test` builds, so that nothing is compiled twice; run as an ordinary user.
 e2e: setup
+	@scripts/test-programs.sh
+	scripts/kubernetes-debian.sh
 	scripts/lxd.sh install
 	$(CARGO) test --locked --test lxd -- $(FLAGS)
 	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=scripts/as-user.sh \

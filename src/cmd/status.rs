@@ -27,6 +27,8 @@ pub struct Facts<'a> {
     pub power: Option<&'a [(NodeName, Power)]>,
     /// Its files: what each holds, and where it is.
     pub files: &'a [(&'static str, PathBuf)],
+    /// The day until which its certificates are good, once there are any.
+    pub good_until: Option<jiff::civil::Date>,
     /// The host's clock.
     pub now: Timestamp,
 }
@@ -70,6 +72,9 @@ pub fn text(facts: &Facts<'_>) -> String {
             }
         }
         pairs.push(("proof", format!("{counts}, {}", ago(proof.at))));
+    }
+    if let Some(day) = facts.good_until {
+        pairs.push(("trust", format!("certificates are good until {day}")));
     }
     let mut text = String::new();
     for (what, value) in &pairs {
@@ -117,6 +122,7 @@ pub fn json(facts: &Facts<'_>) -> Value {
             })
         })
         .collect();
+    value["certificates_until"] = facts.good_until.map(|day| day.to_string()).into();
     value["machines"] = nodes.into();
     value["wire"] = json!(facts.state.leased.as_ref().map(|leased| leased.wire));
     value["wish"] = json!(facts.state.wish);
@@ -223,6 +229,7 @@ mod tests {
             plan: Some(&plan),
             power: Some(&power),
             files: &files,
+            good_until: Some(jiff::civil::date(2028, 5, 4)),
             now: at("03:10:00"),
         };
         insta::assert_snapshot!(text(&facts));
@@ -232,7 +239,15 @@ mod tests {
     #[test]
     fn a_cluster_that_was_interrupted_at_once() {
         let state = state(Phase::Raising);
-        let facts = Facts { state: &state, holder: None, plan: None, power: None, files: &[], now: at("03:00:07") };
+        let facts = Facts {
+            state: &state,
+            holder: None,
+            plan: None,
+            power: None,
+            files: &[],
+            good_until: None,
+            now: at("03:00:07"),
+        };
         insta::assert_snapshot!(text(&facts), @r"
         cluster   demo (00ab)
         phase     interrupted while raising

@@ -105,3 +105,46 @@ async fn begin(node: &NodeName, remote: &Remote) -> Result<(), InstallError> {
     })?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::example;
+    use crate::lab::file::{Installer, On};
+    use crate::lab::pin::{Arch, Digest, Pin, Source, Trust};
+    use crate::lab::plan::Placed;
+
+    fn plan(version: Option<&str>) -> Plan {
+        let mut lab = example::lab(&["one", "two"]);
+        lab.installer = Installer::Binaries;
+        let mut plan = example::planned(&lab, "demo");
+        plan.artifacts.extend(version.map(|version| Placed {
+            pin: Pin {
+                name: NAMED.into(),
+                version: version.into(),
+                arch: Arch::Amd64,
+                source: Source::Url { urls: Vec::new(), sums: None },
+                digest: Digest::Sha256([0; 32]),
+                bytes: None,
+                trust: Trust::Published,
+                found: String::new(),
+            },
+            on: On::Master,
+            files: Vec::new(),
+        }));
+        plan
+    }
+
+    #[test]
+    fn only_the_version_of_the_units_is_installed() {
+        assert_eq!(refusal(&plan(Some("1.20.2"))), None);
+        assert!(refusal(&plan(Some("1.7.16"))).is_some_and(|why| why.contains("1.20.x, the lab has 1.7.16")));
+        assert!(refusal(&plan(Some("1.2.0"))).is_some());
+        assert!(refusal(&plan(None)).is_some_and(|why| why.contains("`kubernetes-server`")));
+    }
+
+    #[test]
+    fn each_node_is_given_its_planned_block() {
+        insta::assert_snapshot!(format!("{:#}", nodes(&plan(None))));
+    }
+}

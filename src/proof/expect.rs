@@ -90,6 +90,16 @@ mod tests {
     }
 
     #[test]
+    fn with_kubernetes_it_is_asked_in_place_of_etcd() {
+        let mut plan = samples::plan(3);
+        plan.installer = crate::lab::file::Installer::Binaries;
+        let checks = expect(&plan);
+        let count = |kind: &str| checks.iter().filter(|check| check.kind() == kind).count();
+        assert_eq!(["datastore", "registered", "daemonsets", "kubelet", "deployments"].map(count), [0, 3, 1, 3, 1]);
+        assert!(checks.is_sorted_by_key(Check::layer));
+    }
+
+    #[test]
     fn any_number_of_nodes_has_distinct_ids_in_the_order_of_the_chain() {
         for nodes in 2..=9 {
             let checks = expect(&samples::plan(nodes));

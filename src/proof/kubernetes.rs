@@ -121,3 +121,91 @@ fn answered(scene: &Scene<'_>, who: &str, output: &Output) -> Judged {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::file::Installer;
+    use crate::proof::Check;
+    use crate::proof::samples::{NONCE, Stage, node};
+
+    fn stage() -> Stage {
+        let mut stage = Stage::new(2);
+        stage.plan.installer = Installer::Binaries;
+        stage
+    }
+
+    fn listed(address: &str, block: &str, ready: &str) -> String {
+        format!(
+            r#"{{"items": [{{"metadata": {{"name": "calico-02"}}, "spec": {{"podCIDR": "{block}"}}, "status": {{
+            "addresses": [{{"type": "InternalIP", "address": "{address}"}}], "nodeInfo": {{"kubeletVersion": "v1.20.2"}},
+            "conditions": [{{"type": "Ready", "status": "{ready}", "message": "cni config uninitialized"}}]}}}}]}}"#
+        )
+    }
+
+    #[test]
+    fn a_node_is_ready_under_its_planned_address_with_its_block() {
+        let check = Check::Registered { node: node(2) };
+        let mut stage = stage();
+        let mut told = |answer: &str| {
+            stage.on_node(1, kube::ask_nodes(), 0, answer);
+            stage.judge(&check)
+        };
+        assert!(told(&listed("198.18.7.12", "10.244.0.64/26", "True")).passed());
+        // The address of the NAT card, which every node has.
+        assert!(told(&listed("10.0.2.15", "10.244.0.64/26", "True")).text().contains("planned is 198.18.7.12"));
+        assert!(told(&listed("198.18.7.12", "10.244.0.128/26", "True")).text().contains("planned is 10.244.0.64/26"));
+        assert!(told(&listed("198.18.7.12", "10.244.0.64/26", "False")).text().contains("cni config uninitialized"));
+        assert!(told(r#"{"items": []}"#).text().contains("does not know calico-02"));
+        assert!(told("").text().contains("did not list its nodes"));
+    }
+
+    #[test]
+    fn a_set_that_is_short_of_pods_is_named() {
+        let mut stage = stage();
+        let mut told = |ready: u64| {
+            let text = format!(
+                r#"{{"items": [{{"metadata": {{"name": "calico-node", "namespace": "kube-system"}}, "spec": {{}},
+                "status": {{"desiredNumberScheduled": 2, "numberReady": {ready}, "updatedNumberScheduled": 2}}}}]}}"#
+            );
+            stage.on_node(1, kube::ask_workloads("daemonsets"), 0, &text);
+            stage.judge(&Check::DaemonSets)
+        };
+        assert!(told(2).passed());
+        assert_eq!(told(1).text(), "kube-system/calico-node has 1 of 2");
+        stage.on_node(1, kube::ask_workloads("deployments"), 0, r#"{"items": []}"#);
+        assert!(!stage.judge(&Check::Deployments).passed(), "none is not all");
+    }
+
+    #[test]
+    fn a_kubelet_passes_on_what_a_pod_says() {
+        let check = Check::Kubelet { node: node(2) };
+        let mut stage = stage();
+        stage.raised();
+        let [logs, exec] = passed_on(&stage.scene(), &node(2));
+        let page = container::probe_page(NONCE, "calico-02");
+        stage.say(logs, 0, &page, "");
+        assert!(!stage.judge(&check).passed(), "exec was not tried");
+        stage.say(exec.clone(), 0, &page, "");
+        assert!(stage.judge(&check).passed());
+        stage.say(exec, 1, "", "error: unable to upgrade connection: Forbidden\n");
+        assert!(stage.judge(&check).text().contains("`kubectl exec` of the pod on calico-02"));
+    }
+
+    #[test]
+    fn the_first_service_is_an_api_server() {
+        let mut stage = stage();
+        stage.raised();
+        let version = r#"{"major": "1", "gitVersion": "v1.20.2"}"#;
+        let argv = service_from_pod(&stage.plan);
+        stage.in_pod(2, argv.clone(), 0, version);
+        assert!(stage.judge(&Check::ServicePod { node: node(2) }).passed());
+        stage.in_pod(2, argv, 1, "");
+        assert!(stage.judge(&Check::ServicePod { node: node(2) }).text().contains("10.96.0.1:443 does not answer"));
+        let probe = service_from_node(&stage.plan, &node(2));
+        stage.say(probe.clone(), 0, version, "");
+        assert!(stage.judge(&Check::ServiceNode { node: node(2) }).passed());
+        stage.say(probe, 60, "", "curl: (60) SSL certificate problem\n");
+        assert!(stage.judge(&Check::ServiceNode { node: node(2) }).text().contains("certificate problem"));
+    }
+}

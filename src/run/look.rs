@@ -7,6 +7,7 @@ use crate::cli::{Format, Wish};
 use crate::cmd::cx::Cx;
 use crate::cmd::{self, draft, needs, up};
 use crate::failure::{Exit, Failure};
+use crate::install::pki::Pki;
 use crate::proof::expect;
 
 pub(super) async fn planned(cx: &Cx<'_>, want: &up::Want, output: Format, quiet: Stream<'_>) -> Result<Exit, Failure> {
@@ -56,6 +57,7 @@ pub(super) async fn status(
         plan: plan.as_ref(),
         power: power.as_deref(),
         files: &files,
+        good_until: Pki::good_until(&cx.home.folder(&cluster).join("pki")),
         now: jiff::Timestamp::now(),
     };
     shown(output, quiet, || cmd::status::text(&facts), || cmd::status::json(&facts));

@@ -65,15 +65,46 @@ fn seeds(folder: &Path, plan: &Plan) -> PerNode<SeedTexts> {
 #[test]
 fn every_seed_is_accepted() {
     let folder = tempfile::tempdir().expect("a folder");
-    let plan = plans::primer("demo", 4);
     let known = known();
-    // The master, nodes with a DNS server and one without: each kind of seed there is.
-    for (node, seed) in seeds(folder.path(), &plan).iter() {
+    // The master, nodes with a DNS server and one without, and the same of Kubernetes: each kind of seed there is.
+    let (primer, kubernetes) = (plans::primer("demo", 4), plans::kubernetes());
+    let all = [seeds(&folder.path().join("primer"), &primer), seeds(&folder.path().join("kubernetes"), &kubernetes)];
+    for (node, seed) in all.iter().flat_map(PerNode::iter) {
         assert_eq!(refused(folder.path(), &seed.user_data), None, "{node}:\n{}", seed.user_data);
         let keys = seed.user_data.lines().filter(|line| !line.starts_with([' ', '#', '-']));
         for key in keys.filter_map(|line| line.split_once(':')).map(|(key, _)| key) {
             assert!(known.contains(key), "{node}: cloud-init knows no `{key}`");
         }
+    }
+}
+
+/// Every unit that cloud-config brings, beside stand-ins for the programs it starts, is one that systemd takes.
+#[test]
+fn every_unit_is_accepted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, plan) in [("primer", plans::primer("demo", 3)), ("kubernetes", plans::kubernetes())] {
+        let master = &seeds(&folder.path().join(name), &plan)[&plan.master];
+        let seed: serde_json::Value = serde_yaml::from_str(&master.user_data).expect("YAML");
+        let root = folder.path().join(name).join("root");
+        for file in seed["write_files"].as_array().expect("files") {
+            let [path, content] = ["path", "content"].map(|key| file[key].as_str().expect("text"));
+            let Some(unit) = path.strip_prefix("/etc/systemd/system/") else { continue };
+            let at = root.join(unit);
+            std::fs::create_dir_all(&root).expect("made");
+            // The programs are the nodes', not this host's.
+            let lines = content.lines().map(|line| match line.strip_prefix("ExecStart=") {
+                Some(rest) => format!("ExecStart=/bin/true {}", rest.split_once(' ').map_or("", |(_, words)| words)),
+                None => line.to_owned(),
+            });
+            std::fs::write(at, lines.collect::<Vec<_>>().join("\n")).expect("written");
+        }
+        let units: Vec<_> = std::fs::read_dir(&root).expect("there").map(|unit| unit.expect("a unit").path()).collect();
+        let mut command = Command::new("systemd-analyze");
+        command.args(["verify", "--man=no", "--recursive-errors=no"]).args(units);
+        let out = command.output().expect("systemd is installed");
+        let said = String::from_utf8_lossy(&out.stderr);
+        let wrong: Vec<&str> = said.lines().filter(|line| line.contains(&root.display().to_string())).collect();
+        assert_eq!(wrong, [""; 0], "{name}");
     }
 }
 

@@ -7,6 +7,7 @@ mod bad_luck;
 #[path = "../support/contract.rs"]
 mod contract;
 mod daemon;
+mod kubernetes;
 #[path = "../containers/lab.rs"]
 mod lab;
 mod left;
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
         return daemon::beside();
     }
     let mut trials = Vec::new();
-    for (theme, all) in [("story", story::ALL), ("bad_luck", bad_luck::ALL)] {
+    for (theme, all) in [("story", story::ALL), ("bad_luck", bad_luck::ALL), ("kubernetes", kubernetes::ALL)] {
         trials.extend(all.iter().map(|&(name, test)| {
             Trial::test(format!("{theme}::{name}"), move || {
                 test();

@@ -8,12 +8,14 @@ use crate::command;
 use crate::lab::plan::Plan;
 use crate::machine::{Estimate, Lack, ProviderError};
 
-/// Memory that a node's own daemons take.
+/// Memory that a node's own daemons take; with Kubernetes the master's take most.
 const NODE_MIB: u64 = 160;
+const KUBERNETES_MIB: u64 = 600;
 /// Memory that the host keeps.
 const MARGIN_MIB: u64 = 256;
-/// A node's tree and what it writes.
+/// A node's tree and what it writes; with Kubernetes its programs and images too.
 const TREE_MIB: u64 = 900;
+const KUBERNETES_TREE_MIB: u64 = 2200;
 
 /// What was seen of the host; judged by [`judge`], which is pure.
 #[derive(Clone, Debug)]
@@ -131,7 +133,15 @@ fn judge(dialect: &Dialect, host: &Host, plan: &Plan) -> Vec<Lack> {
     let known =
         |node: &str| host.there.iter().any(|(cluster, other)| cluster == plan.cluster.as_str() && other == node);
     let new = plan.nodes.names().filter(|node| !known(node.as_str())).count() as u64;
+    let kubernetes = plan.installer.has_kubernetes();
+    let (node_mib, tree_mib) = if kubernetes { (KUBERNETES_MIB, KUBERNETES_TREE_MIB) } else { (NODE_MIB, TREE_MIB) };
     let mut lacks = Vec::new();
+    if kubernetes {
+        let what = "a kubelet needs privileged containers: root in a node is root on this host, whose \
+                    vm.overcommit_memory, kernel.panic and kernel.panic_on_oops it sets and leaves";
+        let remedy = "where that matters use virtual machines: --provider qemu";
+        lacks.push(lack("incus.privileged", what.into(), remedy.into(), true));
+    }
     for node in plan.nodes.names().filter(|node| !Names::fits(node)) {
         let what = format!("the name {node} is too long for an instance of {name}");
         lacks.push(lack("incus.name", what, "give the node a name of at most 52 characters".into(), false));
@@ -141,13 +151,13 @@ fn judge(dialect: &Dialect, host: &Host, plan: &Plan) -> Vec<Lack> {
             let what = format!("{name} has no storage pool");
             lacks.push(lack("incus.storage", what, format!("{client} storage create default dir"), false));
         }
-        Some((pool, Some(free))) if *free < new * TREE_MIB => {
-            let what = format!("the storage pool {pool} may have to take {} MiB, {free} MiB are free", new * TREE_MIB);
+        Some((pool, Some(free))) if *free < new * tree_mib => {
+            let what = format!("the storage pool {pool} may have to take {} MiB, {free} MiB are free", new * tree_mib);
             lacks.push(lack("incus.storage-full", what, format!("make room in it: {client} list"), false));
         }
         Some(_) => {}
     }
-    let need = if new == 0 { 0 } else { new * NODE_MIB + MARGIN_MIB };
+    let need = if new == 0 { 0 } else { new * node_mib + MARGIN_MIB };
     if let Some(free) = host.memory_mib.filter(|free| *free < need) {
         let what = format!("{need} MiB of memory are needed, {free} MiB are to be had");
         lacks.push(lack("incus.memory", what, "end other programs, or set fewer nodes".into(), false));
@@ -214,6 +224,16 @@ mod tests {
         let all = [judge(&LXD, &bare, &small_plan(3)), judge(&INCUS, &full, &small_plan(2)), silent.to_vec()].concat();
         let told = all.iter().map(|lack| format!("{} {}: {}\n  {}", lack.bearable, lack.id, lack.what, lack.remedy));
         insta::assert_snapshot!(told.collect::<Vec<_>>().join("\n"));
+    }
+
+    #[test]
+    fn who_brings_up_a_kubelet_is_told_what_that_takes() {
+        let plan = Plan { installer: crate::lab::file::Installer::Binaries, ..small_plan(3) };
+        let lacks = judge(&LXD, &fit(), &plan);
+        assert!(matches!(&lacks[..], [only] if only.bearable && only.id == "incus.privileged"), "{lacks:?}");
+        let small = Host { memory_mib: Some(1000), pool: Some(("default".into(), Some(3000))), ..fit() };
+        let ids: Vec<String> = judge(&LXD, &small, &plan).into_iter().map(|lack| lack.id.to_string()).collect();
+        assert_eq!(ids, ["incus.privileged", "incus.storage-full", "incus.memory"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use calicolab::cmd::labs;
 use calicolab::lab::builtin::Library;
 use calicolab::lab::file::Lab;
 use calicolab::lab::name::LabName;
-use calicolab::lab::pin::Lock;
+use calicolab::lab::pin::{Digest, Lock, Pin, Trust};
 use calicolab::lab::plan::{LabNet, Plan, plan};
 use calicolab::lab::setting::Setting;
 
@@ -30,4 +30,27 @@ pub fn of(lab: &Lab, cluster: &str) -> Plan {
 /// The plan of the lab `primer` as it is.
 pub fn primer(cluster: &str, nodes: usize) -> Plan {
     of(&lab(nodes), cluster)
+}
+
+/// The plan of the tests' own lab of Kubernetes, as if its lock were of nothing but noughts.
+pub fn kubernetes() -> Plan {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
+    let library = Library::open(Some(folder.into())).expect("the labs of the tests");
+    let name: LabName = "kubernetes-debian".parse().expect("a name");
+    let (lab, mut lock) = labs::read(&library, &name, &[], None).expect("it is right");
+    lock.pins.extend(lab.artifacts.iter().map(|artifact| {
+        let version = artifact.version.clone().unwrap_or_default();
+        Pin {
+            name: artifact.name.clone(),
+            arch: lab.arch,
+            source: artifact.source.filled(&version, lab.arch),
+            version,
+            digest: Digest::Sha256([0; 32]),
+            bytes: None,
+            trust: Trust::FirstUse,
+            found: String::new(),
+        }
+    }));
+    let net = LabNet(ipnet::Ipv4Net::new(Ipv4Addr::new(198, 18, 7, 0), 24).expect("a network"));
+    plan(&lab, &lock, &"kube".parse().expect("a name"), net)
 }
