@@ -1,3 +1,5 @@
+//! Tests of placing: every file under its name, with its digest, on the nodes that use it.
+
 use std::path::Path;
 
 use super::*;

@@ -84,7 +84,7 @@ fn every_unit_is_accepted() {
     let folder = tempfile::tempdir().expect("a folder");
     for (name, plan) in [("primer", plans::primer("demo", 3)), ("kubernetes", plans::kubernetes())] {
         let master = &seeds(&folder.path().join(name), &plan)[&plan.master];
-        let seed: serde_json::Value = serde_yaml::from_str(&master.user_data).expect("YAML");
+        let seed: serde_json::Value = serde_saphyr::from_str(&master.user_data).expect("YAML");
         let root = folder.path().join(name).join("root");
         for file in seed["write_files"].as_array().expect("files") {
             let [path, content] = ["path", "content"].map(|key| file[key].as_str().expect("text"));

@@ -68,7 +68,7 @@ fn from_its_own_binaries() {
     up.kill();
     lab.ok(&words);
 
-    let nodes = lab.on("kube-01", "kubectl get nodes -o name");
+    let nodes = lab.on("kube-01", "kubectl --kubeconfig=/etc/kubernetes/admin.conf get nodes -o name");
     assert_eq!(nodes.lines().collect::<Vec<_>>(), ["node/kube-01", "node/kube-02", "node/kube-03"]);
     // A worker has the authority's certificate, its kubelet's and kube-proxy's, for root alone.
     let pki = lab.on("kube-02", "cd /etc/kubernetes/pki; stat -c \"%n %a %U\" *");
@@ -86,11 +86,11 @@ fn from_its_own_binaries() {
 
     // What a program that is not there breaks is named, and heals when it is.
     lab.on("kube-03", "systemctl stop kubelet");
-    lab.until("kube-01", "kubectl get node kube-03 | grep -q NotReady");
+    lab.until("kube-01", "kubectl --kubeconfig=/etc/kubernetes/admin.conf get node kube-03 | grep -q NotReady");
     let broken = lab.json(&["verify", "registered", "-o", "json", "--timeout", "3"], 21);
     assert!(broken.to_string().contains("kube-03 is not Ready"), "{broken:#}");
     lab.on("kube-03", "systemctl start kubelet");
-    lab.until("kube-01", "kubectl get node kube-03 | grep -qw Ready");
+    lab.until("kube-01", "kubectl --kubeconfig=/etc/kubernetes/admin.conf get node kube-03 | grep -qw Ready");
     lab.ok(&["verify"]);
     lab.down();
 }

@@ -1,3 +1,5 @@
+//! Tests of the certificates, read by openssl.
+
 use std::collections::BTreeSet;
 use std::process::Command;
 
