@@ -175,8 +175,8 @@ impl Node {
                 Some(ready) => Some(ready.message.clone()),
                 None => Some("its kubelet has not said anything yet".into()),
             };
-            let inside = status.addresses.iter().filter(|address| address.kind == "InternalIP");
-            let address = inside.filter_map(|address| address.address.parse().ok()).next();
+            let mut inside = status.addresses.iter().filter(|address| address.kind == "InternalIP");
+            let address = inside.find_map(|address| address.address.parse().ok());
             let kubelet = status.node_info.kubelet_version;
             Self { name: metadata.name, address, block: spec.block, kubelet, unready }
         };

@@ -232,7 +232,7 @@ mod tests {
         let lacks = judge(&LXD, &fit(), &plan);
         assert!(matches!(&lacks[..], [only] if only.bearable && only.id == "incus.privileged"), "{lacks:?}");
         let small = Host { memory_mib: Some(1000), pool: Some(("default".into(), Some(3000))), ..fit() };
-        let ids: Vec<String> = judge(&LXD, &small, &plan).into_iter().map(|lack| lack.id.to_string()).collect();
+        let ids: Vec<String> = judge(&LXD, &small, &plan).into_iter().map(|lack| lack.id).collect();
         assert_eq!(ids, ["incus.privileged", "incus.storage-full", "incus.memory"]);
     }
 
