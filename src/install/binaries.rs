@@ -37,7 +37,7 @@ pub(super) fn refusal(plan: &Plan) -> Option<String> {
     match version {
         Some(version) if version.starts_with(MINOR) => None,
         Some(version) => Some(format!(
-            "this calicolab's units for `binaries` have the flags of Kubernetes {MINOR}x, the lab has {version}"
+            "this calicolab cannot install such `binaries` labs yet: its units have the flags of Kubernetes {MINOR}x, the lab has {version}"
         )),
         None => Some(format!("a lab with the installer `binaries` needs the artifact `{NAMED}`")),
     }
