@@ -290,7 +290,7 @@ pub(super) fn sources_file(suite: &str, places: &[Place]) -> String {
     stanzas.collect::<Vec<_>>().join("\n")
 }
 
-/// The processor of the nodes, whatever the host's is.
+/// The nodes' processor in Debian's word.
 pub(super) const ARCH: &str = "amd64";
 
 /// The host's own settings of how archives are reached (proxies, checks of dates), as lines of a configuration: what
