@@ -2,10 +2,12 @@
 
 pub mod broken;
 mod bytes;
+pub mod papers;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use papers::Papers;
 
 pub use bytes::{CacheVerb, MirrorVerb};
 
@@ -127,6 +129,8 @@ pub enum Verb {
         #[arg(long, default_value = "keep", env = "CALICOLAB_UP_ON_FAILURE")]
         on_failure: OnFailure,
         #[command(flatten)]
+        papers: Papers,
+        #[command(flatten)]
         form: Form,
     },
     /// Remove a cluster and everything of it; fine to repeat
@@ -171,6 +175,8 @@ pub enum Verb {
         /// How long to wait for all to pass, in seconds
         #[arg(long, value_name = "SECONDS", env = "CALICOLAB_VERIFY_TIMEOUT")]
         timeout: Option<u64>,
+        #[command(flatten)]
+        papers: Papers,
         #[command(flatten)]
         form: Form,
     },
