@@ -50,10 +50,19 @@ pub struct Image {
     pub format: &'static str,
     /// Kernel and initrd beside it, where the image has them for direct boot.
     pub boot: Option<DirectBoot>,
-    /// The image's root tree as a tar, where it was built here (what containers are made from).
-    pub tree: Option<PathBuf>,
+    /// The image's root tree, where it was built here (what containers are made from).
+    pub tree: Option<Tree>,
     /// The user that cloud-config makes or the image has.
     pub user: String,
+}
+
+/// A root tree as a tar, hashed in this run.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its SHA-256, in hex.
+    pub sha256: String,
 }
 
 /// What machines are made from.

@@ -68,6 +68,12 @@ pub struct Profile {
 pub struct Image {
     /// SHA-256 over metadata and tree, in hex.
     pub fingerprint: String,
+    /// What it was marked with.
+    #[serde(default, deserialize_with = "or_nothing")]
+    pub properties: Config,
+    /// Bytes it takes in the daemon.
+    #[serde(default)]
+    pub size: u64,
 }
 
 /// One of `/1.0/storage-pools?recursion=1`.

@@ -66,7 +66,7 @@ impl Provider for Incus {
     async fn boot(&self, order: &Order<'_>, found: &mut Found<'_>) -> Result<PerNode<Machine>, ProviderError> {
         let &Order { place, plan, image, seeds, .. } = order;
         let no_tree = || io::Error::other("this image was not built here and has no tree");
-        let tree = image.tree.as_deref().ok_or_else(no_tree).map_err(failed("using", &image.disk))?;
+        let tree = image.tree.as_ref().ok_or_else(no_tree).map_err(failed("using", &image.disk))?;
         let client = match record::client(place)? {
             Some(client) => client,
             None => record::begin(place)?,
