@@ -119,6 +119,7 @@ fn fetches(verb: &Verb) -> bool {
             | Verb::SshConfig { .. }
             | Verb::Logs { .. }
             | Verb::Labs { .. }
+            | Verb::Gc { .. }
             | Verb::Completion { .. }
     )
 }
@@ -129,6 +130,7 @@ fn word(verb: &Verb) -> &'static str {
         Verb::Down { .. } => "down",
         Verb::Stop { .. } => "stop",
         Verb::Start { .. } => "start",
+        Verb::Gc { .. } => "gc",
         Verb::Verify { .. } => "verify",
         Verb::Broken(verb) => broken::word(verb),
         _ => "calicolab",
@@ -283,6 +285,7 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
         Verb::Mirror { verb } => bytes::mirror(cx, verb, quiet).await,
         Verb::Labs { verb } => labs::labs(cx, verb.as_ref(), quiet),
         Verb::Doctor { lab, form } => look::doctor(cx, lab, form.output, quiet).await,
+        Verb::Gc { yes, form } => look::left(cx, *yes, form.output, quiet).await,
         Verb::Completion { .. } => Ok(Exit::Done),
     }
 }

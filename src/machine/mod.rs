@@ -1,5 +1,6 @@
 //! Machine providers: six verbs, and nothing of SSH, downloads, Kubernetes or BGP.
 
+pub mod ability;
 mod choose;
 pub mod incus;
 pub mod qemu;
@@ -10,6 +11,7 @@ pub use choose::{Choice, ChooseError, choose};
 
 use std::path::{Path, PathBuf};
 
+use self::ability::Sweep;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -272,6 +274,11 @@ pub trait Provider: Send + Sync {
 
     /// Remove everything under the cluster's label; `Ok` when there is nothing; gathers every error.
     async fn destroy(&self, place: &Place) -> Result<(), ProviderError>;
+
+    /// The ability to find what was left, of providers whose machines outlive their folders.
+    fn sweeps(&self) -> Option<&dyn Sweep> {
+        None
+    }
 }
 
 /// The line that a provider writes to a console before each start of its machine.

@@ -38,6 +38,38 @@ pub struct Instance {
     pub config: Config,
 }
 
+/// `/1.0/instances/NAME/state`, as far as it says what the instance takes.
+#[derive(Debug, Default, Deserialize)]
+pub struct InstanceState {
+    memory: Option<Usage>,
+    #[serde(default, deserialize_with = "or_nothing")]
+    disk: BTreeMap<String, Usage>,
+}
+
+/// Bytes; 0 and less where the daemon does not know.
+#[derive(Debug, Deserialize)]
+struct Usage {
+    usage: i64,
+}
+
+impl Usage {
+    fn bytes(&self) -> Option<u64> {
+        u64::try_from(self.usage).ok().filter(|bytes| *bytes > 0)
+    }
+}
+
+impl InstanceState {
+    /// Bytes of memory.
+    pub fn memory(&self) -> Option<u64> {
+        self.memory.as_ref().and_then(Usage::bytes)
+    }
+
+    /// Bytes of its root disk, where the pool counts them.
+    pub fn disk(&self) -> Option<u64> {
+        self.disk.get("root").and_then(Usage::bytes)
+    }
+}
+
 /// One of `/1.0/networks?recursion=1`; links of the host that the daemon does not manage are among them.
 #[derive(Debug, Deserialize)]
 pub struct Network {
@@ -178,6 +210,19 @@ mod tests {
             let other = Names::of("calicolab/00000000/other");
             assert!(instances.iter().all(|one| one.node(&other).is_none()));
         }
+    }
+
+    #[test]
+    fn what_an_instance_takes_is_told_where_the_daemon_knows() {
+        let state = |text| serde_json::from_str::<InstanceState>(text).expect("a state");
+        let lxd = state(r#"{"status": "Running", "disk": {"root": {"usage": 0}}, "memory": {"usage": 83886080}}"#);
+        assert_eq!((lxd.memory(), lxd.disk()), (Some(80 << 20), None));
+        let incus = state(
+            r#"{"status": "Stopped", "disk": {"root": {"usage": 502239232, "total": 0}}, "memory": {"usage": 0}}"#,
+        );
+        assert_eq!((incus.memory(), incus.disk()), (None, Some(502_239_232)));
+        let none = state(r#"{"status": "Error", "disk": null, "memory": null}"#);
+        assert_eq!((none.memory(), none.disk()), (None, None));
     }
 
     #[test]

@@ -9,9 +9,10 @@ mod instance;
 mod names;
 mod network;
 mod record;
+mod sweep;
 mod words;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -23,8 +24,9 @@ use self::answer::{Instance, Server};
 use self::client::Client;
 use self::instance::Making;
 use self::names::Names;
+use super::ability::{Leaving, Sweep};
 use super::{Estimate, Found, ImageForm, Kind, Lack, Machine, Order, Place, Power, Provider, ProviderError, Target};
-use crate::lab::name::{NodeName, PerNode};
+use crate::lab::name::{ClusterName, NodeName, PerNode};
 use crate::lab::plan::Plan;
 
 /// Where a node's sshd listens.
@@ -142,6 +144,21 @@ impl Provider for Incus {
 
     async fn destroy(&self, place: &Place) -> Result<(), ProviderError> {
         end::destroy(place).await
+    }
+
+    fn sweeps(&self) -> Option<&dyn Sweep> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Sweep for Incus {
+    async fn leavings(&self, home: &str, remembered: &BTreeSet<ClusterName>) -> Result<Vec<Leaving>, ProviderError> {
+        sweep::leavings(home, remembered).await
+    }
+
+    async fn remove(&self, leaving: &Leaving) -> Result<(), ProviderError> {
+        sweep::remove(leaving).await
     }
 }
 
