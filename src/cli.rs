@@ -85,6 +85,9 @@ pub struct Wish {
     /// Another value for a key of lab.yaml (`bgp.mesh=off`); lists are separated by commas
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
+    /// Virtual machines where a provider would make containers
+    #[arg(long)]
+    pub vm: bool,
 }
 
 /// What to do with the machines of a lab that did not come up.
@@ -173,6 +176,9 @@ pub enum Verb {
         /// How long to wait for all to pass, in seconds
         #[arg(long, value_name = "SECONDS", env = "CALICOLAB_VERIFY_TIMEOUT")]
         timeout: Option<u64>,
+        /// Do not ask how long sessions have been up; the answer says so
+        #[arg(long)]
+        no_stable: bool,
         #[command(flatten)]
         form: Form,
     },

@@ -138,7 +138,7 @@ fn word(verb: &Verb) -> &'static str {
 }
 
 fn wish(wish: &Wish) -> state::Wish {
-    state::Wish { nodes: wish.nodes, sets: wish.sets.clone() }
+    state::Wish { nodes: wish.nodes, sets: wish.sets.clone(), vm: wish.vm }
 }
 
 fn cluster_name(name: Option<&str>, lab: &str) -> Result<ClusterName, Failure> {
@@ -235,7 +235,7 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
             show_proof(&proof, form.output, quiet, false);
             Ok(Exit::Done)
         }
-        Verb::Verify { checks, which, list, only_failures, no_wait, timeout, form } => {
+        Verb::Verify { checks, which, list, only_failures, no_wait, timeout, no_stable, form } => {
             let cluster = cx.which(which.name.as_deref())?;
             if *list {
                 let checks = verify::chosen(&cmd::kept::plan_of(cx, &cluster)?, checks)?;
@@ -244,7 +244,8 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
                 return Ok(Exit::Done);
             }
             let patience = if *no_wait { Some(0) } else { *timeout };
-            let want = verify::Want { checks: checks.clone(), patience: patience.map(Duration::from_secs) };
+            let patience = patience.map(Duration::from_secs);
+            let want = verify::Want { checks: checks.clone(), patience, without_stability: *no_stable };
             let proof = verify::verify(cx, &cluster, &want).await?;
             show_proof(&proof, form.output, quiet, *only_failures);
             verify::unproven(&cluster, &proof).map_or(Ok(Exit::Done), Err)

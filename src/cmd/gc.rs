@@ -11,7 +11,7 @@ use crate::cluster::home::Found;
 use crate::cluster::state::Phase;
 use crate::failure::{Exit, Failure};
 use crate::lab::name::ClusterName;
-use crate::machine::ability::{self, Leaving, Sweep};
+use crate::machine::sweep::{self, Leaving, Sweep};
 
 use super::cache::{self, Limits};
 use super::cx::{Cx, counted};
@@ -117,7 +117,7 @@ async fn clusters(cx: &Cx<'_>) -> Result<Vec<Line>, Failure> {
             why: why.into(),
             memory: None,
             disk: None,
-            command: ability::down(&found.name),
+            command: sweep::down(&found.name),
             name: found.name.to_string(),
             how: How::Down(found.name),
         });

@@ -5,13 +5,13 @@ mod choose;
 pub mod incus;
 pub mod qemu;
 pub mod seed;
+pub mod sweep;
 
 pub use crate::guest::{Kind, Leased, Machine, Target};
 pub use choose::{Choice, ChooseError, choose};
 
 use std::path::{Path, PathBuf};
 
-use self::ability::Sweep;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -247,8 +247,14 @@ pub trait Provider: Send + Sync {
     }
 
     /// What this provider makes machines from.
-    fn image_form(&self) -> ImageForm {
+    fn image_form(&self, _plan: &Plan) -> ImageForm {
         ImageForm::Disk
+    }
+
+    /// What a machine's console said since its last start, of providers that keep it themselves; none where it is a
+    /// file, and where nothing was kept.
+    async fn console(&self, _place: &Place, _node: &NodeName) -> Option<String> {
+        None
     }
 
     /// What the host is missing for this plan, each with its remedy; changes nothing.
@@ -275,8 +281,18 @@ pub trait Provider: Send + Sync {
     /// Remove everything under the cluster's label; `Ok` when there is nothing; gathers every error.
     async fn destroy(&self, place: &Place) -> Result<(), ProviderError>;
 
-    /// The ability to find what was left, of providers whose machines outlive their folders.
-    fn sweeps(&self) -> Option<&dyn Sweep> {
+    /// How it holds machines still, if it can.
+    fn pauses(&self) -> Option<&dyn ability::Pause> {
+        None
+    }
+
+    /// How it keeps machines as they are and brings them back, if it can.
+    fn saves(&self) -> Option<&dyn ability::Save> {
+        None
+    }
+
+    /// How it finds what was left, if its machines can outlive their folders.
+    fn sweeps(&self) -> Option<&dyn sweep::Sweep> {
         None
     }
 }

@@ -63,7 +63,7 @@ pub(super) async fn status(
 }
 
 pub(super) async fn doctor(cx: &Cx<'_>, lab: &str, output: Format, quiet: Stream<'_>) -> Result<Exit, Failure> {
-    let asked = Wish { nodes: None, sets: Vec::new() };
+    let asked = Wish { nodes: None, sets: Vec::new(), vm: false };
     let report = cmd::doctor::doctor(cx, &want(lab, None, &asked)?).await?;
     shown(output, quiet, || cmd::doctor::text(&report), || json!(report));
     Ok(if report.fit { Exit::Done } else { Exit::HostUnfit })

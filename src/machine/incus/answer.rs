@@ -25,6 +25,9 @@ pub struct Server {
 pub struct Environment {
     /// `5.0.2`
     pub server_version: String,
+    /// The kinds of instances it makes: `lxc`, or `lxc | qemu`.
+    #[serde(default)]
+    pub driver: String,
 }
 
 /// One of `/1.0/instances?recursion=1`.
@@ -36,6 +39,13 @@ pub struct Instance {
     pub status: String,
     /// What was set on it.
     pub config: Config,
+}
+
+/// One of `/1.0/instances/NAME/snapshots?recursion=1`.
+#[derive(Debug, Deserialize)]
+pub struct Snapshot {
+    /// Its name, without the instance's.
+    pub name: String,
 }
 
 /// `/1.0/instances/NAME/state`, as far as it says what the instance takes.
@@ -146,6 +156,11 @@ impl Instance {
         (self.config.get(LABEL)? == names.label() && self.name == names.instance(&node)).then_some(node)
     }
 
+    /// Whether it is held still.
+    pub fn is_frozen(&self) -> bool {
+        self.status == "Frozen"
+    }
+
     /// Whether it runs. One that is frozen or on its way up or down does.
     pub fn power(&self) -> Power {
         match self.status.as_str() {
@@ -241,7 +256,8 @@ mod tests {
 
     #[test]
     fn the_pool_is_the_default_profiles() {
-        for (sample, wanted, version) in [(LXD, "lab", "5.0.2"), (INCUS, "fast", "6.0.3")] {
+        for (sample, wanted, version, drivers) in [(LXD, "lab", "5.0.2", "lxc"), (INCUS, "fast", "6.0.3", "lxc | qemu")]
+        {
             let (pools, profiles): (Vec<Pool>, Vec<Profile>) =
                 (part(sample, "storage-pools"), part(sample, "profiles"));
             assert_eq!(pool(&pools, &profiles).map(|pool| pool.name.as_str()), Some(wanted));
@@ -249,7 +265,8 @@ mod tests {
             assert!(pool(&[], &profiles).is_none());
             let space = part::<PoolResources>(sample, "resources").space;
             assert!(space.total > space.used && space.used > 0);
-            assert_eq!(part::<Server>(sample, "server").environment.server_version, version);
+            let environment = part::<Server>(sample, "server").environment;
+            assert_eq!((environment.server_version.as_str(), environment.driver.as_str()), (version, drivers));
             let _: Vec<Image> = part(sample, "images");
         }
     }

@@ -30,9 +30,23 @@ const WRITTEN: [(&str, &str, &str); 4] = [
     ("resolver", "/etc/resolv.conf", RESOLVER),
 ];
 
-/// The image of `tree`, imported unless it is there; its fingerprint.
-pub async fn ensure(client: &Client, tree: &Tree, scratch: &Path) -> Result<String, ProviderError> {
-    let about = metadata().map_err(failed("packing the image's metadata for", &tree.path))?;
+/// What virtual machines start from: a disk with a boot loader, hashed as trees are when they are fetched.
+pub async fn disk(image: &crate::machine::Image) -> Result<Tree, ProviderError> {
+    let path = image.disk.clone();
+    if image.boot.is_some() || image.format != "qcow2" {
+        let without = io::Error::other("it is no qcow2 disk with a boot loader (--set image=debian-12-cloud has one)");
+        return Err(failed("using", &path)(without));
+    }
+    let at = path.clone();
+    let hashed = tokio::task::spawn_blocking(move || fingerprint(&[], &at)).await.map_err(io::Error::other);
+    let sha256 = hashed.and_then(|hashed| hashed).map_err(failed("hashing", &path))?;
+    Ok(Tree { path, sha256 })
+}
+
+/// The image of `tree`, imported unless it is there; its fingerprint. Of a virtual machine's disk the clients know by its
+/// first bytes what it is.
+pub async fn ensure(client: &Client, tree: &Tree, vm: bool, scratch: &Path) -> Result<String, ProviderError> {
+    let about = metadata(vm).map_err(failed("packing the image's metadata for", &tree.path))?;
     let mark = mark(&about, tree);
     if let Some(there) = marked(client, &mark).await? {
         return Ok(there);
@@ -91,7 +105,9 @@ fn fingerprint(metadata: &[u8], tree: &Path) -> io::Result<String> {
 }
 
 /// The metadata as a tar; always the same bytes, since the fingerprint is over them.
-fn metadata() -> io::Result<Vec<u8>> {
+fn metadata(vm: bool) -> io::Result<Vec<u8>> {
+    // The daemon writes no files into a disk.
+    let written = if vm { &WRITTEN[..0] } else { &WRITTEN[..] };
     let mut tar = tar::Builder::new(Vec::new());
     let mut add = |path: &str, text: &str| {
         let mut header = tar::Header::new_gnu();
@@ -100,8 +116,8 @@ fn metadata() -> io::Result<Vec<u8>> {
         header.set_mtime(0);
         tar.append_data(&mut header, path, text.as_bytes())
     };
-    add("metadata.yaml", &about())?;
-    for (name, _, key) in WRITTEN {
+    add("metadata.yaml", &about(written))?;
+    for (name, _, key) in written {
         add(&format!("templates/{name}.tpl"), &format!("{{{{ config_get(\"{key}\", \"\") }}}}"))?;
     }
     let mut bytes = tar.into_inner()?;
@@ -110,11 +126,13 @@ fn metadata() -> io::Result<Vec<u8>> {
 }
 
 /// `metadata.yaml`. A date of creation is demanded and means nothing here.
-fn about() -> String {
-    let head =
-        ["architecture: x86_64", "creation_date: 1", "properties: {os: debian, release: bookworm}", "templates:"];
-    let written = WRITTEN.map(|(name, path, _)| format!("  {path}: {{when: [create, copy], template: {name}.tpl}}"));
-    let lines: Vec<&str> = head.into_iter().chain(written.iter().map(String::as_str)).collect();
+fn about(written: &[(&str, &str, &str)]) -> String {
+    let head = ["architecture: x86_64", "creation_date: 1", "properties: {os: debian, release: bookworm}"];
+    let templates = (!written.is_empty()).then(|| "templates:".to_owned());
+    let line =
+        |(name, path, _): &(&str, &str, &str)| format!("  {path}: {{when: [create, copy], template: {name}.tpl}}");
+    let lines: Vec<String> =
+        head.map(str::to_owned).into_iter().chain(templates).chain(written.iter().map(line)).collect();
     lines.join("\n") + "\n"
 }
 
@@ -124,8 +142,9 @@ mod tests {
 
     #[test]
     fn the_metadata_names_what_is_written_where() {
-        let bytes = metadata().expect("a tar");
-        assert_eq!(bytes, metadata().expect("the same"));
+        let bytes = metadata(false).expect("a tar");
+        assert_eq!(bytes, metadata(false).expect("the same"));
+        assert_eq!(about(&[]).lines().count(), 3, "of a disk there is nothing to write");
         let mut told = Vec::new();
         for entry in tar::Archive::new(bytes.as_slice()).entries().expect("a tar") {
             let mut entry = entry.expect("an entry");

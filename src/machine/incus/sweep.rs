@@ -9,7 +9,7 @@ use super::words::{ALL, Dialect};
 use super::{host, image, instance};
 use crate::lab::name::ClusterName;
 use crate::machine::ProviderError;
-use crate::machine::ability::{Leaving, cluster_of, down};
+use crate::machine::sweep::{Leaving, cluster_of, down};
 
 /// The setting in which both projects note what an instance was made from.
 const MADE_FROM: &str = "volatile.base_image";

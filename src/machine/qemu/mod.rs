@@ -29,7 +29,7 @@ use self::accel::Accelerator;
 use self::args::{QEMU, Spec};
 use self::end::Limits;
 use self::node::{Files, Record, Run, failed};
-use super::ability::{Leaving, Sweep};
+use super::sweep::{Leaving, Sweep};
 use super::{Estimate, Found, Image, Kind, Lack, Machine, Order, Place, Power, Provider, ProviderError, Seed, Target};
 use crate::command::{self, Argv};
 use crate::lab::name::{ClusterName, NodeName, PerNode};

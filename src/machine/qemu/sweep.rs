@@ -8,7 +8,7 @@ use super::node::failed;
 use super::process::{labelled, names};
 use crate::lab::name::ClusterName;
 use crate::machine::ProviderError;
-use crate::machine::ability::{Leaving, cluster_of, down};
+use crate::machine::sweep::{Leaving, cluster_of, down};
 
 /// The machines under labels of this home whose clusters are not remembered.
 pub fn leavings(home: &str, remembered: &BTreeSet<ClusterName>) -> Result<Vec<Leaving>, ProviderError> {

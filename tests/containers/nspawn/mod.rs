@@ -40,7 +40,7 @@ impl Provider for Nspawn {
         Kind::Nspawn
     }
 
-    fn image_form(&self) -> ImageForm {
+    fn image_form(&self, _: &Plan) -> ImageForm {
         ImageForm::Tree
     }
 
