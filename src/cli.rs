@@ -2,6 +2,7 @@
 
 pub mod broken;
 mod bytes;
+mod labs;
 pub mod papers;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use papers::Papers;
 
 pub use bytes::{CacheVerb, MirrorVerb};
+pub use labs::{LabsVerb, LockHow};
 
 use crate::failure::Exit;
 
@@ -85,6 +87,9 @@ pub struct Wish {
     /// Another value for a key of lab.yaml (`bgp.mesh=off`); lists are separated by commas
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
+    /// Virtual machines where a provider would make containers
+    #[arg(long)]
+    pub vm: bool,
 }
 
 /// What to do with the machines of a lab that did not come up.
@@ -175,6 +180,9 @@ pub enum Verb {
         /// How long to wait for all to pass, in seconds
         #[arg(long, value_name = "SECONDS", env = "CALICOLAB_VERIFY_TIMEOUT")]
         timeout: Option<u64>,
+        /// Do not ask how long sessions have been up; the answer says so
+        #[arg(long)]
+        no_stable: bool,
         #[command(flatten)]
         papers: Papers,
         #[command(flatten)]
@@ -320,72 +328,17 @@ pub enum Verb {
         #[command(flatten)]
         form: Form,
     },
+    /// Say what was left on this host and belongs to no cluster, and how much that frees
+    Gc {
+        /// Remove it
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        form: Form,
+    },
     /// Print a completion script for a shell
     Completion {
         /// The shell
         shell: clap_complete::Shell,
-    },
-}
-
-/// How a lock is made.
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
-#[derive(Clone, Debug, Args)]
-pub struct LockHow {
-    /// Only Debian packages
-    #[arg(long)]
-    pub apt_only: bool,
-    /// Only if the archive no longer has what is locked
-    #[arg(long, requires = "apt_only")]
-    pub if_gone: bool,
-    /// Only these artifacts: names with commas between them
-    #[arg(long, value_name = "NAME", value_delimiter = ',', conflicts_with = "apt_only")]
-    pub only: Vec<String>,
-    /// Where nobody publishes a sum, fetch the file and take its own
-    #[arg(long, conflicts_with = "apt_only")]
-    pub first_use: bool,
-    /// Take what an upstream says now, though a pin says otherwise
-    #[arg(long, conflicts_with = "apt_only")]
-    pub accept_changed: bool,
-    /// Show what would change and write nothing
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Judge the locks as they are; opens no connection
-    #[arg(long, conflicts_with_all = ["apt_only", "only", "first_use", "accept_changed", "dry_run"])]
-    pub check: bool,
-}
-
-/// What one can do with labs.
-#[derive(Debug, Subcommand)]
-#[expect(missing_docs, reason = "the flattened group is documented at its type")]
-pub enum LabsVerb {
-    /// Say what a lab is, and what it teaches
-    Show {
-        /// The lab
-        lab: String,
-    },
-    /// Begin a lab of your own in a folder of labs
-    New {
-        /// Its name
-        name: String,
-        /// The folder to hand to `--labs`
-        #[arg(default_value = ".")]
-        folder: PathBuf,
-    },
-    /// Read a lab and tell every problem
-    Check {
-        /// A lab's name, or the path of a lab.yaml
-        lab: String,
-        #[command(flatten)]
-        form: Form,
-    },
-    /// Print the JSON Schema of lab.yaml
-    Schema,
-    /// Write all labs and templates to a folder for editing
-    Export {
-        /// The folder
-        folder: PathBuf,
-        /// Overwrite files that differ
-        #[arg(long)]
-        force: bool,
     },
 }

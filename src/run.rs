@@ -120,6 +120,7 @@ fn fetches(verb: &Verb) -> bool {
             | Verb::SshConfig { .. }
             | Verb::Logs { .. }
             | Verb::Labs { .. }
+            | Verb::Gc { .. }
             | Verb::Completion { .. }
     )
 }
@@ -130,6 +131,7 @@ fn word(verb: &Verb) -> &'static str {
         Verb::Down { .. } => "down",
         Verb::Stop { .. } => "stop",
         Verb::Start { .. } => "start",
+        Verb::Gc { .. } => "gc",
         Verb::Verify { .. } => "verify",
         Verb::Broken(verb) => broken::word(verb),
         _ => "calicolab",
@@ -137,7 +139,7 @@ fn word(verb: &Verb) -> &'static str {
 }
 
 fn wish(wish: &Wish) -> state::Wish {
-    state::Wish { nodes: wish.nodes, sets: wish.sets.clone() }
+    state::Wish { nodes: wish.nodes, sets: wish.sets.clone(), vm: wish.vm }
 }
 
 fn cluster_name(name: Option<&str>, lab: &str) -> Result<ClusterName, Failure> {
@@ -239,7 +241,7 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
             show_proof(&proof, form.output, quiet, false);
             Ok(Exit::Done)
         }
-        Verb::Verify { checks, which, list, only_failures, no_wait, timeout, form, papers } => {
+        Verb::Verify { checks, which, list, only_failures, no_wait, timeout, no_stable, papers, form } => {
             let cluster = cx.which(which.name.as_deref())?;
             if *list {
                 let checks = verify::chosen(&cmd::kept::plan_of(cx, &cluster)?, checks)?;
@@ -248,7 +250,8 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
                 return Ok(Exit::Done);
             }
             let patience = if *no_wait { Some(0) } else { *timeout };
-            let want = verify::Want { checks: checks.clone(), patience: patience.map(Duration::from_secs) };
+            let patience = patience.map(Duration::from_secs);
+            let want = verify::Want { checks: checks.clone(), patience, without_stability: *no_stable };
             let proof = verify::verify(cx, &cluster, &want).await?;
             show_proof(&proof, form.output, quiet, *only_failures);
             papers::write(cx, &cluster, papers, Some(&proof))?;
@@ -290,6 +293,7 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
         Verb::Mirror { verb } => bytes::mirror(cx, verb, quiet).await,
         Verb::Labs { verb } => labs::labs(cx, verb.as_ref(), quiet),
         Verb::Doctor { lab, form } => look::doctor(cx, lab, form.output, quiet).await,
+        Verb::Gc { yes, form } => look::left(cx, *yes, form.output, quiet).await,
         Verb::Completion { .. } => Ok(Exit::Done),
     }
 }

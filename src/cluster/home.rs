@@ -1,5 +1,7 @@
 //! The folder in which a user's clusters are remembered; only a locked one can be written.
 
+mod left;
+
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -85,8 +87,13 @@ impl Home {
 
     /// What all that a cluster makes on this host is labelled with: `calicolab/<8 hex of this home>/<cluster>`.
     pub fn label(&self, cluster: &ClusterName) -> String {
+        format!("{}{cluster}", self.labels())
+    }
+
+    /// What the labels of all its clusters begin with: `calicolab/<8 hex of this home>/`.
+    pub fn labels(&self) -> String {
         let hash = Sha256::digest(self.root.as_os_str().as_bytes());
-        format!("calicolab/{}/{cluster}", hex(&hash[..4]))
+        format!("calicolab/{}/", hex(&hash[..4]))
     }
 
     /// The folder for a cluster's sockets, made if it is not there: ours alone, and short enough for every node.

@@ -121,6 +121,9 @@ pub struct Wish {
     pub nodes: Option<u8>,
     /// `--set`, each `KEY=VALUE`.
     pub sets: Vec<String>,
+    /// `--vm`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub vm: bool,
 }
 
 /// The last proof in numbers.

@@ -116,7 +116,7 @@ struct Own {
 
 async fn fetch(site: &Site<'_>, locked: &Locked) -> Result<((Bytes, Own), String), Failure> {
     plan_offline(site.cx, site.draft, site.plan).await?;
-    let image = Box::pin(os_image(site.cx, &site.plan.lab, &site.draft.image, site.provider.image_form()));
+    let image = Box::pin(os_image(site.cx, &site.plan.lab, &site.draft.image, site.provider.image_form(site.plan)));
     let programs = Box::pin(programs(site.cx, site.plan));
     let (image, payload) = tokio::try_join!(image, programs).map_err(|error| not_fetched(&error))?;
     let folder = locked.folder();

@@ -22,6 +22,8 @@ pub struct Draft {
     pub lock: Lock,
     /// The image the machines start from.
     pub image: OsImage,
+    /// Whether virtual machines were asked for.
+    pub vm: bool,
 }
 
 impl Draft {
@@ -43,12 +45,13 @@ impl Draft {
             Failure::new(Exit::LabInvalid, "lab.image", "find the lab's image")
                 .because_text(format!("images.yaml has no `{}`", lab.image))
         })?;
-        Ok(Self { lab, lock, image })
+        Ok(Self { lab, lock, image, vm: wish.vm })
     }
 
     /// The plan for a cluster on a lab network.
     pub fn plan(&self, cluster: &ClusterName, net: LabNet) -> Plan {
-        crate::lab::plan::plan(&self.lab, &self.lock, cluster, net)
+        let plan = crate::lab::plan::plan(&self.lab, &self.lock, cluster, net);
+        Plan { vm: self.vm, ..plan }
     }
 }
 

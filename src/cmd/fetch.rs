@@ -17,7 +17,7 @@ use crate::lab::images::OsImage;
 use crate::lab::name::LabName;
 use crate::lab::pin::{Arch, Digest, Pin, Source, Wanted};
 use crate::lab::plan::{Plan, pinned};
-use crate::machine::{DirectBoot, Image, ImageForm};
+use crate::machine::{DirectBoot, Image, ImageForm, Tree};
 
 use super::cx::{Cx, counted};
 use super::draft::Draft;
@@ -273,7 +273,10 @@ pub async fn os_image(cx: &Cx<'_>, lab: &LabName, wanted: &OsImage, form: ImageF
             }),
             tree: match form {
                 ImageForm::Disk => None,
-                ImageForm::Tree => Some(built.tree().await?),
+                ImageForm::Tree => {
+                    let tree = built.tree().await?;
+                    Some(Tree { path: tree.path().into(), sha256: tree.digest().hex() })
+                }
             },
             user,
         },

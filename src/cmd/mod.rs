@@ -10,6 +10,7 @@ pub mod draft;
 pub mod explain;
 pub mod fault;
 pub mod fetch;
+pub mod gc;
 pub mod kept;
 pub mod labs;
 pub mod lock;

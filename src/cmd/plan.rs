@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use super::table::{columns, size};
 use crate::lab::file::{On, Timers};
+use crate::lab::kernel::Need;
 use crate::lab::name::NodeName;
 use crate::lab::pin::Source;
 use crate::lab::plan::{NodePlan, Peer, PeerKind, Placed, Plan};
@@ -97,7 +98,20 @@ fn addresses(plan: &Plan) -> String {
         ("dns", format!("{} for {}, answered by {}", net.dns, net.domain, servers)),
         ("bgp", format!("AS {}, {routing}, {timers}, {halves} half-sessions", plan.bgp.asn)),
     ];
-    facts.map(|(what, fact)| format!("{what:<9} {fact}\n")).concat()
+    let all = facts.into_iter().chain(kernel(plan));
+    all.map(|(what, fact)| format!("{what:<9} {fact}\n")).collect::<Vec<_>>().concat()
+}
+
+/// What is wanted of the kernel, where anything is.
+fn kernel(plan: &Plan) -> Vec<(&'static str, String)> {
+    let modules: Vec<String> = plan.modules.iter().map(ToString::to_string).collect();
+    let words = [
+        plan.needs.map(|Need::Kernel| "each node has its own".to_owned()),
+        plan.vm.then(|| "virtual machines, as asked".to_owned()),
+        (!modules.is_empty()).then(|| format!("with {}", modules.join(", "))),
+    ];
+    let words: Vec<String> = words.into_iter().flatten().collect();
+    if words.is_empty() { Vec::new() } else { vec![("kernel", words.join("; "))] }
 }
 
 fn artifacts(plan: &Plan) -> String {

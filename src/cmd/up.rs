@@ -93,8 +93,11 @@ pub struct Planned<'a> {
 
 /// Read and plan. Changes nothing.
 pub fn drafted(cx: &Cx<'_>, want: &Want) -> Result<(Draft, Plan), Failure> {
-    let draft = Draft::read(cx, &want.lab, &want.wish)?;
-    let net = match known(cx, &want.cluster)? {
+    let known = known(cx, &want.cluster)?;
+    let mut draft = Draft::read(cx, &want.lab, &want.wish)?;
+    // What a cluster's machines are is said once.
+    draft.vm |= known.as_ref().is_some_and(|state| state.wish.vm);
+    let net = match known {
         Some(state) => LabNet(state.network),
         None => free_network(cx, &draft)?,
     };
@@ -129,6 +132,7 @@ pub async fn planned<'a>(cx: &Cx<'a>, want: &Want) -> Result<(Planned<'a>, Strin
     if known.is_none_or(|state| state.machines.is_empty()) {
         plan_offline(cx, &draft, &plan).await?;
         lacks.extend(needs::lacks(cx, &draft).await?);
+        lacks.extend(needs::boot_loader(&draft, choice.provider.kind()));
     }
     let (bearable, missing): (Vec<_>, Vec<_>) = lacks.into_iter().partition(|lack| lack.bearable);
     for lack in bearable {

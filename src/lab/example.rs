@@ -19,6 +19,8 @@ pub(crate) fn lab(nodes: &[&str]) -> Lab {
             memory_mib: 512,
             disk_mib: 3072,
         },
+        needs: None,
+        modules: Vec::new(),
         network: Network {
             lab: None,
             pods: net("10.244.0.0/16"),

@@ -6,6 +6,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::images::Images;
+use super::kernel::{Module, NEEDS, Need};
 use super::name::{LabName, NodeName};
 use super::pin::{Arch, Source, filled};
 use super::plan::ProofPlan;
@@ -37,6 +38,10 @@ pub struct Lab {
     pub installer: Installer,
     /// The machines.
     pub nodes: Nodes,
+    /// What not every provider of machines gives.
+    pub needs: Option<Need>,
+    /// Modules that the nodes' kernel must have.
+    pub modules: Vec<Module>,
     /// The address ranges.
     pub network: Network,
     /// The routing.
@@ -61,6 +66,8 @@ impl Lab {
         let installer = top.need("installer", "primer", scalar::choice(&INSTALLERS));
         let image = top.need("image", "debian-12", scalar::text);
         let nodes = sections::nodes(&mut top);
+        let needs = top.get("needs", scalar::choice(&NEEDS)).map(|found| found.value);
+        let modules = top.each("modules", scalar::parsed::<Module>).map_or_else(Vec::new, |found| found.value);
         let network = sections::network(&mut top, nodes.as_ref());
         let bgp = sections::bgp(&mut top, nodes.as_ref());
         let artifacts = artifacts::artifacts(&mut top);
@@ -83,6 +90,8 @@ impl Lab {
                 arch: arch?,
                 installer: installer?.value,
                 nodes: nodes?,
+                needs,
+                modules: modules.into_iter().map(|found| found.value).collect(),
                 network,
                 bgp,
                 artifacts: artifacts?,

@@ -18,6 +18,7 @@ pub mod builtin;
 pub(crate) mod example;
 pub mod file;
 pub mod images;
+pub mod kernel;
 pub mod lock_file;
 pub mod name;
 pub mod pin;

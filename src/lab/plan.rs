@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::addressing::LabNet;
 use super::file::{Artifact, Installer, Lab, On, Taken, Timers};
+use super::kernel::{Module, Need};
 use super::name::{ClusterName, LabName, NodeName, PerNode};
 use super::pin::{Arch, Lock, Pin, Wanted};
 
@@ -30,6 +31,15 @@ pub struct Plan {
     pub master: NodeName,
     /// Every node.
     pub nodes: PerNode<NodePlan>,
+    /// What not every provider of machines gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs: Option<Need>,
+    /// Modules that the nodes' kernel must have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub modules: Vec<Module>,
+    /// Whether virtual machines were asked for where a provider would make containers.
+    #[serde(default, rename = "virtual", skip_serializing_if = "std::ops::Not::not")]
+    pub vm: bool,
     /// Addresses shared by all.
     pub network: NetworkPlan,
     /// The routing that is wanted.
@@ -195,6 +205,9 @@ pub fn plan(lab: &Lab, lock: &Lock, cluster: &ClusterName, net: LabNet) -> Plan 
         installer: lab.installer,
         master: lab.nodes.names[0].clone(),
         nodes: parts,
+        needs: lab.needs,
+        modules: lab.modules.clone(),
+        vm: false,
         network: NetworkPlan {
             lab: net.0,
             pods: lab.network.pods,

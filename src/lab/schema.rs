@@ -26,6 +26,12 @@ struct LabFile {
     installer: InstallerWord,
     /// The machines; the first is the master.
     nodes: NodesFile,
+    /// `kernel` where nodes need a kernel of their own, which containers have not.
+    #[schemars(default)]
+    needs: Option<NeedWord>,
+    /// Modules that the nodes' kernel must have, by the names that modprobe takes.
+    #[schemars(default)]
+    modules: Option<Vec<String>>,
     /// The address ranges, which must be apart from one another.
     #[schemars(default)]
     network: Option<NetworkFile>,
@@ -50,6 +56,13 @@ enum InstallerWord {
     Kubeadm,
     /// Kubernetes as CoreOS machines were given it in 2016.
     Coreos,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum NeedWord {
+    /// A kernel of their own.
+    Kernel,
 }
 
 /// Either `count` (and `prefix`) or `names`.

@@ -1,4 +1,4 @@
-//! The verbs that only look, from their words to what is shown: plan, doctor, ls, status.
+//! The verbs that look at this host, from their words to what is shown: plan, doctor, ls, status, gc.
 
 use serde_json::json;
 
@@ -63,8 +63,26 @@ pub(super) async fn status(
 }
 
 pub(super) async fn doctor(cx: &Cx<'_>, lab: &str, output: Format, quiet: Stream<'_>) -> Result<Exit, Failure> {
-    let asked = Wish { nodes: None, sets: Vec::new() };
+    let asked = Wish { nodes: None, sets: Vec::new(), vm: false };
     let report = cmd::doctor::doctor(cx, &want(lab, None, &asked)?).await?;
     shown(output, quiet, || cmd::doctor::text(&report), || json!(report));
     Ok(if report.fit { Exit::Done } else { Exit::HostUnfit })
+}
+
+pub(super) async fn left(cx: &Cx<'_>, remove: bool, output: Format, quiet: Stream<'_>) -> Result<Exit, Failure> {
+    use cmd::gc;
+    let lines = gc::left(cx).await?;
+    if remove {
+        gc::sweep(cx, &lines).await?;
+    }
+    let text = || {
+        let end = match (lines.is_empty(), remove) {
+            (true, _) => return "nothing is left\n".into(),
+            (false, true) => "removed\n",
+            (false, false) => "nothing was removed; --yes removes these\n",
+        };
+        gc::table(&lines) + end
+    };
+    shown(output, quiet, text, || gc::json(&lines, remove));
+    Ok(Exit::Done)
 }

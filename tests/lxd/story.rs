@@ -2,7 +2,7 @@
 
 use calicolab::cluster::home::Home;
 
-use crate::contract::{Beside, contract};
+use crate::contract::{Beside, Until, contract};
 use crate::daemon::{names, ok};
 use crate::lab::{Lab, Test};
 
@@ -22,6 +22,7 @@ pub fn base(lab: &Lab) -> String {
 fn contract_of_providers() {
     let name = |lab: &Lab| format!("{}-calico-01", base(lab));
     contract(&Beside {
+        until: Until::Proven,
         foreign: &|lab| drop(ok(&["init", &name(lab), "--empty", "--no-profiles", "--storage", "lab"])),
         untouched: &|lab| names("instances") == [name(lab)],
         gone: &|lab| drop(ok(&["delete", &name(lab)])),

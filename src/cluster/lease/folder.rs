@@ -148,6 +148,17 @@ pub(super) fn read(folder: &Path) -> Result<Vec<Entry>, LeaseError> {
     Ok(entries)
 }
 
+/// The files of leases that their owners abandoned and that we may remove.
+pub(super) fn left(folder: &Path) -> Result<Vec<PathBuf>, LeaseError> {
+    let files = match std::fs::read_dir(folder) {
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(|source| LeaseError::Io { doing: "read", path: folder.into(), source })?,
+    };
+    let mut left: Vec<PathBuf> = files.flatten().map(|file| file.path()).filter(|path| abandoned(path)).collect();
+    left.sort();
+    Ok(left)
+}
+
 /// Open and lock the folder, making it if need be; `None` while another has it.
 fn try_take(folder: &Path) -> Result<Option<File>, LeaseError> {
     let error = |doing| move |source| LeaseError::Io { doing, path: folder.into(), source };

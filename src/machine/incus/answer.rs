@@ -25,6 +25,9 @@ pub struct Server {
 pub struct Environment {
     /// `5.0.2`
     pub server_version: String,
+    /// The kinds of instances it makes: `lxc`, or `lxc | qemu`.
+    #[serde(default)]
+    pub driver: String,
 }
 
 /// One of `/1.0/instances?recursion=1`.
@@ -36,6 +39,45 @@ pub struct Instance {
     pub status: String,
     /// What was set on it.
     pub config: Config,
+}
+
+/// One of `/1.0/instances/NAME/snapshots?recursion=1`.
+#[derive(Debug, Deserialize)]
+pub struct Snapshot {
+    /// Its name, without the instance's.
+    pub name: String,
+}
+
+/// `/1.0/instances/NAME/state`, as far as it says what the instance takes.
+#[derive(Debug, Default, Deserialize)]
+pub struct InstanceState {
+    memory: Option<Usage>,
+    #[serde(default, deserialize_with = "or_nothing")]
+    disk: BTreeMap<String, Usage>,
+}
+
+/// Bytes; 0 and less where the daemon does not know.
+#[derive(Debug, Deserialize)]
+struct Usage {
+    usage: i64,
+}
+
+impl Usage {
+    fn bytes(&self) -> Option<u64> {
+        u64::try_from(self.usage).ok().filter(|bytes| *bytes > 0)
+    }
+}
+
+impl InstanceState {
+    /// Bytes of memory.
+    pub fn memory(&self) -> Option<u64> {
+        self.memory.as_ref().and_then(Usage::bytes)
+    }
+
+    /// Bytes of its root disk, where the pool counts them.
+    pub fn disk(&self) -> Option<u64> {
+        self.disk.get("root").and_then(Usage::bytes)
+    }
 }
 
 /// One of `/1.0/networks?recursion=1`; links of the host that the daemon does not manage are among them.
@@ -68,6 +110,12 @@ pub struct Profile {
 pub struct Image {
     /// SHA-256 over metadata and tree, in hex.
     pub fingerprint: String,
+    /// What it was marked with.
+    #[serde(default, deserialize_with = "or_nothing")]
+    pub properties: Config,
+    /// Bytes it takes in the daemon.
+    #[serde(default)]
+    pub size: u64,
 }
 
 /// One of `/1.0/storage-pools?recursion=1`.
@@ -106,6 +154,11 @@ impl Instance {
     pub fn node(&self, names: &Names) -> Option<NodeName> {
         let node: NodeName = self.config.get(NODE)?.parse().ok()?;
         (self.config.get(LABEL)? == names.label() && self.name == names.instance(&node)).then_some(node)
+    }
+
+    /// Whether it is held still.
+    pub fn is_frozen(&self) -> bool {
+        self.status == "Frozen"
     }
 
     /// Whether it runs. One that is frozen or on its way up or down does.
@@ -175,6 +228,19 @@ mod tests {
     }
 
     #[test]
+    fn what_an_instance_takes_is_told_where_the_daemon_knows() {
+        let state = |text| serde_json::from_str::<InstanceState>(text).expect("a state");
+        let lxd = state(r#"{"status": "Running", "disk": {"root": {"usage": 0}}, "memory": {"usage": 83886080}}"#);
+        assert_eq!((lxd.memory(), lxd.disk()), (Some(80 << 20), None));
+        let incus = state(
+            r#"{"status": "Stopped", "disk": {"root": {"usage": 502239232, "total": 0}}, "memory": {"usage": 0}}"#,
+        );
+        assert_eq!((incus.memory(), incus.disk()), (None, Some(502_239_232)));
+        let none = state(r#"{"status": "Error", "disk": null, "memory": null}"#);
+        assert_eq!((none.memory(), none.disk()), (None, None));
+    }
+
+    #[test]
     fn networks_tell_whose_they_are_and_where_the_host_is() {
         for (sample, ours) in [(LXD, 2), (INCUS, 1)] {
             let networks: Vec<Network> = part(sample, "networks");
@@ -190,7 +256,8 @@ mod tests {
 
     #[test]
     fn the_pool_is_the_default_profiles() {
-        for (sample, wanted, version) in [(LXD, "lab", "5.0.2"), (INCUS, "fast", "6.0.3")] {
+        for (sample, wanted, version, drivers) in [(LXD, "lab", "5.0.2", "lxc"), (INCUS, "fast", "6.0.3", "lxc | qemu")]
+        {
             let (pools, profiles): (Vec<Pool>, Vec<Profile>) =
                 (part(sample, "storage-pools"), part(sample, "profiles"));
             assert_eq!(pool(&pools, &profiles).map(|pool| pool.name.as_str()), Some(wanted));
@@ -198,7 +265,8 @@ mod tests {
             assert!(pool(&[], &profiles).is_none());
             let space = part::<PoolResources>(sample, "resources").space;
             assert!(space.total > space.used && space.used > 0);
-            assert_eq!(part::<Server>(sample, "server").environment.server_version, version);
+            let environment = part::<Server>(sample, "server").environment;
+            assert_eq!((environment.server_version.as_str(), environment.driver.as_str()), (version, drivers));
             let _: Vec<Image> = part(sample, "images");
         }
     }

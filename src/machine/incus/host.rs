@@ -1,8 +1,11 @@
 //! What this host has for containers: what is missing, with remedies, and how long a boot will take.
 
-use super::answer::{self, Pool, PoolResources, Profile};
+use super::answer::{self, Pool, PoolResources, Profile, Server};
 use super::client::{Client, Silence};
+use super::kernel::{self, Kernel};
+use super::limits::{self, Limits};
 use super::names::{LABEL, NODE, Names};
+use super::network;
 use super::words::Dialect;
 use crate::command;
 use crate::lab::plan::Plan;
@@ -47,8 +50,12 @@ pub async fn lacks(plan: &Plan) -> Vec<Lack> {
         Ok(client) => client,
         Err((dialect, silence)) => return vec![lack(dialect, &silence)],
     };
-    match look(&client).await {
-        Ok(host) => judge(client.dialect, &host, plan),
+    match look(&client, plan).await {
+        Ok((host, kernel, limits)) => {
+            let own = judge(client.dialect, &host, plan).into_iter();
+            let own = own.chain(kernel::judge(client.dialect, &kernel, plan));
+            own.chain(limits::judge(client.dialect.client, &limits)).collect()
+        }
         Err(error) => {
             let what = format!("{} does not answer as it should: {error}", client.dialect.name);
             vec![Lack { id: "incus.answer".into(), what, remedy: client.dialect.start.into(), bearable: false }]
@@ -86,7 +93,7 @@ pub fn no_pool(client: &Client) -> ProviderError {
     ProviderError::Silent { why: format!("{} has no storage pool", client.dialect.name) }
 }
 
-async fn look(client: &Client) -> Result<Host, ProviderError> {
+async fn look(client: &Client, plan: &Plan) -> Result<(Host, Kernel, Limits), ProviderError> {
     let pool = pool(client).await?;
     let pool = match pool {
         None => None,
@@ -103,7 +110,10 @@ async fn look(client: &Client) -> Result<Host, ProviderError> {
         let label = one.config.get(LABEL)?;
         Some((label.rsplit('/').next()?.to_owned(), one.config.get(NODE)?.clone()))
     });
-    Ok(Host {
+    let server: Server = client.get("/1.0").await?;
+    let kernel = Kernel::look(plan, server.environment.driver);
+    let limits = limits::look(network::any_free(client).await?).await;
+    let host = Host {
         there: there.collect(),
         memory_mib: crate::machine::qemu::available_mib(&read("/proc/meminfo")),
         pool,
@@ -111,7 +121,8 @@ async fn look(client: &Client) -> Result<Host, ProviderError> {
         modules: missing(&read("/proc/kallsyms")),
         bridge_filtered: read("/proc/sys/net/bridge/bridge-nf-call-iptables").trim() == "1"
             && command::find("dockerd").is_some(),
-    })
+    };
+    Ok((host, kernel, limits))
 }
 
 /// Which abilities the table of symbols lacks; a kernel that hides it lacks none for all one knows.

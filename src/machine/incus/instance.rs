@@ -7,6 +7,7 @@ use super::client::Client;
 use super::image::{META_DATA, RESOLVER, UPLINK, USER_DATA};
 use super::names::{LABEL, NODE, Names};
 use super::network::Uplink;
+use super::vm;
 use crate::lab::name::NodeName;
 use crate::lab::plan::{NetworkPlan, NodePlan};
 use crate::machine::{ProviderError, Seed};
@@ -17,14 +18,17 @@ const PAYLOAD: &str = "/opt/calicolab-payload.tar";
 /// What all nodes of a lab are allowed.
 ///
 /// Unprivileged: root in a node is nobody on the host.
-fn profile(names: &Names, pool: &str) -> Value {
-    json!({"name": names.profile(), "description": "nodes of a calicolab cluster", "config": {
+fn profile(names: &Names, pool: &str, vm: bool) -> Value {
+    let mut profile = json!({"name": names.profile(), "description": "nodes of a calicolab cluster", "config": {
         LABEL: names.label(),
-        // runc mounts a /proc of its own for each container, which the kernel allows only where an unmasked one is.
-        "security.nesting": "true",
         // A lab comes up by `calicolab start`, not with the host.
         "boot.autostart": "false",
-    }, "devices": {"root": {"type": "disk", "path": "/", "pool": pool}}})
+    }, "devices": {"root": {"type": "disk", "path": "/", "pool": pool}}});
+    if !vm {
+        // runc mounts a /proc of its own for each container, which the kernel allows only where an unmasked one is.
+        profile["config"]["security.nesting"] = "true".into();
+    }
+    profile
 }
 
 /// One node before its first start.
@@ -65,12 +69,12 @@ fn instance(
 }
 
 /// Make the profile unless it is there.
-pub async fn ensure_profile(client: &Client, names: &Names, pool: &str) -> Result<(), ProviderError> {
+pub async fn ensure_profile(client: &Client, names: &Names, pool: &str, vm: bool) -> Result<(), ProviderError> {
     let there: Vec<Profile> = client.get("/1.0/profiles?recursion=1").await?;
     match there.iter().find(|profile| profile.name == names.profile()) {
         Some(profile) if is_ours(names, &profile.config) => Ok(()),
         Some(_) => Err(ProviderError::Taken { what: format!("a profile with the name {}", names.profile()) }),
-        None => client.post("/1.0/profiles", &profile(names, pool), "making the nodes' profile").await,
+        None => client.post("/1.0/profiles", &profile(names, pool, vm), "making the nodes' profile").await,
     }
 }
 
@@ -89,6 +93,10 @@ pub struct Making<'a> {
     pub network: &'a NetworkPlan,
     /// The way outside.
     pub uplink: Uplink,
+    /// Where disks lie.
+    pub pool: &'a str,
+    /// Whether it becomes a virtual machine.
+    pub vm: bool,
 }
 
 impl Making<'_> {
@@ -100,9 +108,13 @@ impl Making<'_> {
         sizes: &NodePlan,
         seed: &Seed,
     ) -> Result<(), ProviderError> {
-        let body = instance(self.names, node, sizes, self.network, self.uplink, seed);
+        let body = match self.vm {
+            true => vm::instance(self, node, sizes, seed),
+            false => instance(self.names, node, sizes, self.network, self.uplink, seed),
+        };
         let (image, name) = (format!("local:{}", self.fingerprint), format!("local:{}", self.names.instance(node)));
-        let words = [client.dialect.create, &image, &name, "--quiet"];
+        let mut words = vec![client.dialect.create, &image, &name, "--quiet"];
+        words.extend(self.vm.then_some("--vm"));
         client.verb(&words, body.to_string(), format!("making {node}")).await
     }
 }
@@ -143,6 +155,6 @@ mod tests {
         };
         let (node, sizes) = plan.nodes.iter().nth(1).expect("a second node");
         let asked = instance(&names, node, sizes, &plan.network, uplink, &seed);
-        insta::assert_snapshot!(format!("{:#}\n{asked:#}", profile(&names, "default")));
+        insta::assert_snapshot!(format!("{:#}\n{asked:#}", profile(&names, "default", false)));
     }
 }

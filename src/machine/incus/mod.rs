@@ -6,12 +6,17 @@ mod end;
 mod host;
 mod image;
 mod instance;
+mod kernel;
+mod limits;
 mod names;
 mod network;
 mod record;
+mod still;
+mod sweep;
+mod vm;
 mod words;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -23,8 +28,10 @@ use self::answer::{Instance, Server};
 use self::client::Client;
 use self::instance::Making;
 use self::names::Names;
+use super::ability::{Pause, Save};
+use super::sweep::{Leaving, Sweep};
 use super::{Estimate, Found, ImageForm, Kind, Lack, Machine, Order, Place, Power, Provider, ProviderError, Target};
-use crate::lab::name::{NodeName, PerNode};
+use crate::lab::name::{ClusterName, NodeName, PerNode};
 use crate::lab::plan::Plan;
 
 /// Where a node's sshd listens.
@@ -40,8 +47,14 @@ impl Provider for Incus {
         Kind::Incus
     }
 
-    fn image_form(&self) -> ImageForm {
-        ImageForm::Tree
+    fn image_form(&self, plan: &Plan) -> ImageForm {
+        if plan.vm { ImageForm::Disk } else { ImageForm::Tree }
+    }
+
+    async fn console(&self, place: &Place, node: &NodeName) -> Option<String> {
+        let client = record::client(place).ok()??;
+        let said = instance::console(&client, &Names::of(&place.label).instance(node)).await;
+        (!said.is_empty()).then_some(said)
     }
 
     async fn describe(&self) -> String {
@@ -66,7 +79,10 @@ impl Provider for Incus {
     async fn boot(&self, order: &Order<'_>, found: &mut Found<'_>) -> Result<PerNode<Machine>, ProviderError> {
         let &Order { place, plan, image, seeds, .. } = order;
         let no_tree = || io::Error::other("this image was not built here and has no tree");
-        let tree = image.tree.as_deref().ok_or_else(no_tree).map_err(failed("using", &image.disk))?;
+        let tree = match plan.vm {
+            true => image::disk(image).await?,
+            false => image.tree.clone().ok_or_else(no_tree).map_err(failed("using", &image.disk))?,
+        };
         let client = match record::client(place)? {
             Some(client) => client,
             None => record::begin(place)?,
@@ -74,13 +90,14 @@ impl Provider for Incus {
         let names = Names::of(&place.label);
         let pool = host::pool(&client).await?.ok_or_else(|| host::no_pool(&client))?;
         let (fingerprint, uplink, ()) = tokio::try_join!(
-            image::ensure(&client, tree, &place.folder),
+            image::ensure(&client, &tree, plan.vm, &place.folder),
             network::ensure(&client, &names, plan.network.mtu),
-            instance::ensure_profile(&client, &names, &pool.name),
+            instance::ensure_profile(&client, &names, &pool.name, plan.vm),
         )?;
         let there = instance::all(&client).await?;
         let there: HashMap<&str, &Instance> = there.iter().map(|one| (one.name.as_str(), one)).collect();
-        let making = Making { names: &names, fingerprint: &fingerprint, network: &plan.network, uplink };
+        let (network, pool, vm) = (&plan.network, &pool.name, plan.vm);
+        let making = Making { names: &names, fingerprint: &fingerprint, network, uplink, pool, vm };
         let found = Mutex::new(found);
         let boot = async |node: &NodeName, sizes| {
             let (seed, name) = (&seeds[node], names.instance(node));
@@ -93,7 +110,8 @@ impl Provider for Incus {
                     host_key: seed.host_key.clone(),
                 },
                 console: None,
-                payload_attached: seed.payload.is_some(),
+                // A disk of a virtual machine would have another name in it.
+                payload_attached: seed.payload.is_some() && !plan.vm,
             };
             let known = there.get(name.as_str());
             if known.is_some_and(|known| known.node(&names).as_ref() != Some(node)) {
@@ -142,6 +160,29 @@ impl Provider for Incus {
 
     async fn destroy(&self, place: &Place) -> Result<(), ProviderError> {
         end::destroy(place).await
+    }
+
+    fn pauses(&self) -> Option<&dyn Pause> {
+        Some(self)
+    }
+
+    fn saves(&self) -> Option<&dyn Save> {
+        Some(self)
+    }
+
+    fn sweeps(&self) -> Option<&dyn Sweep> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Sweep for Incus {
+    async fn leavings(&self, home: &str, remembered: &BTreeSet<ClusterName>) -> Result<Vec<Leaving>, ProviderError> {
+        sweep::leavings(home, remembered).await
+    }
+
+    async fn remove(&self, leaving: &Leaving) -> Result<(), ProviderError> {
+        sweep::remove(leaving).await
     }
 }
 

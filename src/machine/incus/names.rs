@@ -8,7 +8,7 @@ use crate::lab::name::NodeName;
 pub const LABEL: &str = "user.calicolab";
 /// The setting that says which node an instance is.
 pub const NODE: &str = "user.calicolab.node";
-/// The property that marks images of ours.
+/// The property that marks images of ours, and says of what they were made.
 pub const IMAGE: &str = "calicolab";
 /// An instance's name has at most this many characters.
 const LONGEST: usize = 63;

@@ -50,6 +50,14 @@ pub async fn ensure(client: &Client, names: &Names, mtu: u16) -> Result<Uplink, 
     Ok(uplink)
 }
 
+/// Whether there is a network left for a way outside.
+pub async fn any_free(client: &Client) -> Result<bool, ProviderError> {
+    let there: Vec<Network> = client.get("/1.0/networks?recursion=1").await?;
+    let host = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
+    // Wherever the search begins, it goes through all.
+    Ok(free(&Names::of(""), &there, &host).is_some())
+}
+
 /// A bridge that nobody but the nodes is on: neither the host nor a server of names or addresses.
 fn lab(names: &Names, mtu: u16) -> Value {
     json!({"name": names.lab(), "type": "bridge", "config": {

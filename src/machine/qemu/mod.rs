@@ -9,10 +9,11 @@ pub mod process;
 pub mod qmp;
 #[cfg(test)]
 pub(crate) mod support;
+mod sweep;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -28,9 +29,10 @@ use self::accel::Accelerator;
 use self::args::{QEMU, Spec};
 use self::end::Limits;
 use self::node::{Files, Record, Run, failed};
+use super::sweep::{Leaving, Sweep};
 use super::{Estimate, Found, Image, Kind, Lack, Machine, Order, Place, Power, Provider, ProviderError, Seed, Target};
 use crate::command::{self, Argv};
-use crate::lab::name::{NodeName, PerNode};
+use crate::lab::name::{ClusterName, NodeName, PerNode};
 use crate::lab::plan::Plan;
 
 /// How long a QEMU may take to make its machine; a tenth of a second where nothing else runs.
@@ -164,6 +166,17 @@ impl Provider for Qemu {
 
     async fn destroy(&self, place: &Place) -> Result<(), ProviderError> {
         end::destroy(place, self.limits).await
+    }
+
+    fn sweeps(&self) -> Option<&dyn Sweep> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Sweep for Qemu {
+    async fn leavings(&self, home: &str, remembered: &BTreeSet<ClusterName>) -> Result<Vec<Leaving>, ProviderError> {
+        sweep::leavings(home, remembered)
     }
 }
 
