@@ -1,5 +1,6 @@
 //! The command line: clap types; nothing that decides.
 
+mod away;
 pub mod broken;
 mod bytes;
 
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use away::Away;
 pub use bytes::{CacheVerb, MirrorVerb};
 
 use crate::failure::Exit;
@@ -114,6 +116,8 @@ pub enum Verb {
         /// Where the machines run: auto, qemu, incus (Incus or LXD)
         #[arg(long, default_value = "auto", env = "CALICOLAB_UP_PROVIDER")]
         provider: String,
+        #[command(flatten)]
+        away: Away,
         /// Show the plan and end
         #[arg(long)]
         dry_run: bool,

@@ -13,6 +13,7 @@ use crate::durable;
 use crate::guest::{Kind, Leased, Machine};
 use crate::lab::name::{ClusterName, LabName, NodeName};
 use crate::lab::pin::Digest;
+use crate::lab::placement::Away;
 use crate::lab::plan::Plan;
 
 /// Version of `state.json`.
@@ -108,6 +109,9 @@ pub struct Wish {
     pub nodes: Option<u8>,
     /// `--set`, each `KEY=VALUE`.
     pub sets: Vec<String>,
+    /// `--remote` and `--target`; none where the machines are on this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub away: Option<Away>,
 }
 
 /// The last proof in numbers.

@@ -93,8 +93,12 @@ pub struct Planned<'a> {
 
 /// Read and plan. Changes nothing.
 pub fn drafted(cx: &Cx<'_>, want: &Want) -> Result<(Draft, Plan), Failure> {
-    let draft = Draft::read(cx, &want.lab, &want.wish)?;
-    let net = match known(cx, &want.cluster)? {
+    let known = known(cx, &want.cluster)?;
+    let mut wish = want.wish.clone();
+    // Where a cluster's machines are is said once.
+    wish.away = wish.away.or_else(|| known.as_ref().and_then(|state| state.wish.away.clone()));
+    let draft = Draft::read(cx, &want.lab, &wish)?;
+    let net = match known {
         Some(state) => LabNet(state.network),
         None => free_network(cx, &draft)?,
     };

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::images::Images;
 use super::name::{LabName, NodeName};
 use super::pin::{Arch, Source, filled};
+use super::placement::{PLACEMENTS, Placement};
 use super::plan::ProofPlan;
 use super::problem::Problems;
 use super::setting::{self, Setting};
@@ -39,6 +40,8 @@ pub struct Lab {
     pub nodes: Nodes,
     /// The address ranges.
     pub network: Network,
+    /// How nodes are put on the members of a cluster of servers.
+    pub placement: Placement,
     /// The routing.
     pub bgp: Bgp,
     /// The files the nodes get.
@@ -62,6 +65,8 @@ impl Lab {
         let image = top.need("image", "debian-12", scalar::text);
         let nodes = sections::nodes(&mut top);
         let network = sections::network(&mut top, nodes.as_ref());
+        let placement =
+            top.get("placement", scalar::choice(&PLACEMENTS)).map_or_else(Placement::default, |found| found.value);
         let bgp = sections::bgp(&mut top, nodes.as_ref());
         let artifacts = artifacts::artifacts(&mut top);
         let proof = sections::proof(&mut top);
@@ -84,6 +89,7 @@ impl Lab {
                 installer: installer?.value,
                 nodes: nodes?,
                 network,
+                placement,
                 bgp,
                 artifacts: artifacts?,
                 proof,

@@ -21,6 +21,7 @@ pub mod images;
 pub mod lock_file;
 pub mod name;
 pub mod pin;
+pub mod placement;
 pub mod plan;
 pub mod problem;
 pub mod render;

@@ -9,6 +9,7 @@ pub use super::addressing::LabNet;
 use super::file::{Artifact, Installer, Lab, On, Taken, Timers};
 use super::name::{ClusterName, LabName, NodeName, PerNode};
 use super::pin::{Arch, Lock, Pin, Wanted};
+pub use super::placement::{Away, Placement};
 
 /// Version of `plan.json`.
 pub const PLAN_SCHEMA: u32 = 1;
@@ -32,6 +33,12 @@ pub struct Plan {
     pub nodes: PerNode<NodePlan>,
     /// Addresses shared by all.
     pub network: NetworkPlan,
+    /// How nodes are put on the members of a cluster of servers.
+    #[serde(default)]
+    pub placement: Placement,
+    /// The servers on which the machines are, where that is not this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub away: Option<Away>,
     /// The routing that is wanted.
     pub bgp: BgpPlan,
     /// Pinned files and where they go.
@@ -211,6 +218,8 @@ pub fn plan(lab: &Lab, lock: &Lock, cluster: &ClusterName, net: LabNet) -> Plan 
             nat_device: "nat0".into(),
             lab_device: "lab0".into(),
         },
+        placement: lab.placement,
+        away: None,
         bgp: BgpPlan {
             asn: lab.bgp.asn,
             mesh: lab.bgp.mesh,
