@@ -100,6 +100,7 @@ async fn clear(client: &Client, names: &Names, spreads: bool) -> Result<(), Prov
 
 /// One attempt at everything: how much was found, and how each removal went.
 async fn round(client: &Client, names: &Names, spreads: bool) -> (usize, Vec<Result<(), ProviderError>>) {
+    let outside = client.in_project(None);
     // In a project that is gone, or never was, there is nothing; a daemon need not say so.
     let inside = match project::is_there(client, names).await {
         Ok(inside) => inside,
@@ -107,30 +108,30 @@ async fn round(client: &Client, names: &Names, spreads: bool) -> (usize, Vec<Res
     };
     let found = tokio::try_join!(
         async { if inside { instance::all(client).await } else { Ok(Vec::new()) } },
-        client.get::<Vec<Network>>("/1.0/networks?recursion=1"),
+        outside.get::<Vec<Network>>("/1.0/networks?recursion=1"),
         async { if inside { client.get::<Vec<Profile>>("/1.0/profiles?recursion=1").await } else { Ok(Vec::new()) } },
     );
     let (instances, networks, profiles) = match found {
         Ok(found) => found,
         Err(error) => return (0, vec![Err(error)]),
     };
-    let remove = async |words: &[&str], name: &str| {
+    let remove = async |client: &Client, words: &[&str], name: &str| {
         let thing = client.thing(name);
         let words = [words, &[&thing]].concat();
         client.verb(&words, String::new(), format!("removing {name}")).await
     };
     let instances: Vec<&str> =
         instances.iter().filter(|one| one.node(names).is_some()).map(|one| one.name.as_str()).collect();
-    let removed = instances.iter().map(|name| remove(&["delete", "--force", "--quiet"], name));
+    let removed = instances.iter().map(|name| remove(client, &["delete", "--force", "--quiet"], name));
     let mut done = futures::future::join_all(removed).await;
     let mut left = instances.len();
     for network in networks.iter().filter(|one| one.is_of(names, spreads)) {
         left += 1;
-        done.push(remove(&["network", "delete", "--quiet"], &network.name).await);
+        done.push(remove(&outside, &["network", "delete", "--quiet"], &network.name).await);
     }
     for profile in profiles.iter().filter(|one| is_ours(names, &one.config)) {
         left += 1;
-        done.push(remove(&["profile", "delete", "--quiet"], &profile.name).await);
+        done.push(remove(client, &["profile", "delete", "--quiet"], &profile.name).await);
     }
     if inside && client.project() == Some(names.project()) {
         left += 1;

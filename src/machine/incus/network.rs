@@ -48,7 +48,8 @@ impl Ground<'_> {
     /// Make what is not there of both networks; where the way outside begins.
     pub async fn ensure(&self, mtu: u16) -> Result<Uplink, ProviderError> {
         let names = self.names;
-        let there: Vec<Network> = self.client.get("/1.0/networks?recursion=1").await?;
+        let client = self.client.in_project(None);
+        let there: Vec<Network> = client.get("/1.0/networks?recursion=1").await?;
         let (lan, out) = (self.known(&there, names.lab())?, self.known(&there, names.nat())?);
         if !lan.is_some_and(Network::is_made) {
             self.make(&lab(names, mtu, self.apart), lan, "making the lab network").await?;
@@ -76,6 +77,8 @@ impl Ground<'_> {
     /// In a cluster of servers each member hears of a network before it is made on all of them; only then it can bear
     /// the label, so that it is begun is written down first.
     async fn make(&self, network: &Value, begun: Option<&Network>, doing: &str) -> Result<(), ProviderError> {
+        // Managed bridges are the default project's, whatever project the nodes are in.
+        let client = self.client.in_project(None);
         if !self.members.is_empty() {
             record::will_spread(self.place)?;
         }
@@ -83,9 +86,9 @@ impl Ground<'_> {
         for member in self.members.iter().filter(|member| !heard.contains(member)) {
             let announced = json!({"name": network["name"], "type": network["type"]});
             let doing = format!("{doing} on {member}");
-            self.client.post(&format!("/1.0/networks?target={member}"), &announced, doing).await?;
+            client.post(&format!("/1.0/networks?target={member}"), &announced, doing).await?;
         }
-        self.client.post("/1.0/networks", network, doing).await
+        client.post("/1.0/networks", network, doing).await
     }
 }
 
