@@ -1,5 +1,6 @@
 //! The command line: clap types; nothing that decides.
 
+mod away;
 pub mod broken;
 mod bytes;
 mod labs;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use papers::Papers;
 
+pub use away::Away;
 pub use bytes::{CacheVerb, MirrorVerb};
 pub use labs::{LabsVerb, LockHow};
 
@@ -121,6 +123,8 @@ pub enum Verb {
         /// Where the machines run: auto, qemu, incus (Incus or LXD)
         #[arg(long, default_value = "auto", env = "CALICOLAB_UP_PROVIDER")]
         provider: String,
+        #[command(flatten)]
+        away: Away,
         /// Show the plan and end
         #[arg(long)]
         dry_run: bool,

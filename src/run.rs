@@ -28,6 +28,7 @@ use crate::event::Events;
 use crate::failure::{Exit, Failure};
 use crate::lab::builtin::Library;
 use crate::lab::name::{ClusterName, LabName};
+use crate::lab::placement::Away;
 use crate::machine::{Kind, Provider};
 use crate::proof::Proof;
 use crate::report::{self, Manner, Reporter, data, json_data};
@@ -139,7 +140,7 @@ fn word(verb: &Verb) -> &'static str {
 }
 
 fn wish(wish: &Wish) -> state::Wish {
-    state::Wish { nodes: wish.nodes, sets: wish.sets.clone(), vm: wish.vm }
+    state::Wish { nodes: wish.nodes, sets: wish.sets.clone(), vm: wish.vm, away: None }
 }
 
 fn cluster_name(name: Option<&str>, lab: &str) -> Result<ClusterName, Failure> {
@@ -157,6 +158,16 @@ fn provider_kind(word: &str) -> Result<Option<Kind>, Failure> {
                 .because_text(format!("there is no provider `{word}`"))
                 .hint("--provider auto, --provider qemu or --provider incus")
         }),
+    }
+}
+
+/// The provider that other servers have; a failure if another was named.
+fn serves_remotes(named: Option<Kind>) -> Result<Kind, Failure> {
+    match named {
+        None | Some(Kind::Incus) => Ok(Kind::Incus),
+        Some(other) => Err(Failure::new(Exit::Usage, "usage.remote", "choose where machines run")
+            .because_text(format!("`--remote` is a name of Incus or LXD, and {other} runs machines on this host alone"))
+            .hint("--provider incus")),
     }
 }
 
@@ -197,9 +208,13 @@ fn show_proof(proof: &Proof, output: Format, quiet: Stream<'_>, only_failures: b
 async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
     let quiet = (!talks).then_some(&cx.events);
     match verb {
-        Verb::Up { lab, name, wish, provider, dry_run, recreate, boot_timeout, on_failure, form, papers } => {
+        Verb::Up { lab, name, wish, provider, away, dry_run, recreate, boot_timeout, on_failure, papers, form } => {
             let mut want = want(lab, name.as_deref(), wish)?;
             want.provider = provider_kind(provider)?;
+            if let Some(remote) = &away.remote {
+                want.provider = Some(serves_remotes(want.provider)?);
+                want.wish.away = Some(Away { remote: remote.clone(), targets: away.target.clone() });
+            }
             want.recreate = *recreate;
             want.down_on_failure = *on_failure == OnFailure::Down;
             want.boot_limit = Duration::from_secs(*boot_timeout);

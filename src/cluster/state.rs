@@ -13,6 +13,7 @@ use crate::durable;
 use crate::guest::{Kind, Leased, Machine};
 use crate::lab::name::{ClusterName, LabName, NodeName};
 use crate::lab::pin::Digest;
+use crate::lab::placement::Away;
 use crate::lab::plan::Plan;
 
 /// Version of `state.json`.
@@ -124,6 +125,9 @@ pub struct Wish {
     /// `--vm`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub vm: bool,
+    /// `--remote` and `--target`; none where the machines are on this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub away: Option<Away>,
 }
 
 /// The last proof in numbers.

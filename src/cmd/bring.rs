@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::oneshot;
 
 use crate::artifact::payload::Payload;
@@ -224,9 +225,14 @@ async fn reach(
     Remote::connect(&machine.target, node, key, ANSWER).await.map_err(|error| not_reached(&error))
 }
 
+/// Whether an sshd speaks there: what leads into a machine may accept a connection before anybody in it does.
 async fn answers(addr: std::net::SocketAddr) -> bool {
-    let connecting = tokio::net::TcpStream::connect(addr);
-    tokio::time::timeout(Duration::from_secs(1), connecting).await.is_ok_and(|connected| connected.is_ok())
+    let spoken = async {
+        let mut first = [0; 4];
+        tokio::net::TcpStream::connect(addr).await?.read_exact(&mut first).await?;
+        Ok::<_, std::io::Error>(first == *b"SSH-")
+    };
+    tokio::time::timeout(Duration::from_secs(2), spoken).await.is_ok_and(|spoke| spoke.unwrap_or(false))
 }
 
 fn never_ready(node: &NodeName, machine: &Machine, error: &WaitError) -> Failure {

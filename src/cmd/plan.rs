@@ -9,6 +9,7 @@ use crate::lab::file::{On, Timers};
 use crate::lab::kernel::Need;
 use crate::lab::name::NodeName;
 use crate::lab::pin::Source;
+use crate::lab::placement::Placement;
 use crate::lab::plan::{NodePlan, Peer, PeerKind, Placed, Plan};
 use crate::machine::Estimate;
 
@@ -80,6 +81,17 @@ fn addresses(plan: &Plan) -> String {
         Timers::Quick => "quick timers",
         Timers::Calico => "Calico's timers",
     };
+    let placed = match (&plan.away, plan.placement) {
+        (None, _) => "this host".into(),
+        (Some(away), placement) => {
+            let how = match placement {
+                Placement::Spread => "spread over",
+                Placement::Pack => "packed on as few as have room of",
+            };
+            let which = if away.targets.is_empty() { "its members".into() } else { away.targets.join(", ") };
+            format!("`{}`, {how} {which} where it is a cluster", away.remote)
+        }
+    };
     let routing = if plan.bgp.mesh {
         "full mesh".into()
     } else {
@@ -92,6 +104,7 @@ fn addresses(plan: &Plan) -> String {
             "lab",
             format!("{} on {} (NAT on {}), packets up to {} bytes", net.lab, net.lab_device, net.nat_device, net.mtu),
         ),
+        ("machines", placed),
         ("pods", net.pods.to_string()),
         ("services", net.services.to_string()),
         ("api", format!("{} ({})", net.api, net.api_name)),

@@ -94,9 +94,13 @@ pub struct Planned<'a> {
 /// Read and plan. Changes nothing.
 pub fn drafted(cx: &Cx<'_>, want: &Want) -> Result<(Draft, Plan), Failure> {
     let known = known(cx, &want.cluster)?;
-    let mut draft = Draft::read(cx, &want.lab, &want.wish)?;
-    // What a cluster's machines are is said once.
-    draft.vm |= known.as_ref().is_some_and(|state| state.wish.vm);
+    let mut wish = want.wish.clone();
+    // What a cluster's machines are and where they are is said once.
+    if let Some(state) = &known {
+        wish.vm |= state.wish.vm;
+        wish.away = wish.away.or_else(|| state.wish.away.clone());
+    }
+    let draft = Draft::read(cx, &want.lab, &wish)?;
     let net = match known {
         Some(state) => LabNet(state.network),
         None => free_network(cx, &draft)?,

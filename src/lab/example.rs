@@ -29,6 +29,7 @@ pub(crate) fn lab(nodes: &[&str]) -> Lab {
             domain: "cluster.local".into(),
             mtu: 1500,
         },
+        placement: crate::lab::placement::Placement::Spread,
         bgp: Bgp { asn: 64512, mesh: true, reflectors: Vec::new(), timers: Timers::Quick },
         artifacts: Vec::new(),
         proof: ProofPlan { stability_s: 5, up_s: 60, verify_s: 25 },

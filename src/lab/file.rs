@@ -9,6 +9,7 @@ use super::images::Images;
 use super::kernel::{Module, NEEDS, Need};
 use super::name::{LabName, NodeName};
 use super::pin::{Arch, Source, filled};
+use super::placement::{PLACEMENTS, Placement};
 use super::plan::ProofPlan;
 use super::problem::Problems;
 use super::setting::{self, Setting};
@@ -44,6 +45,8 @@ pub struct Lab {
     pub modules: Vec<Module>,
     /// The address ranges.
     pub network: Network,
+    /// How nodes are put on the members of a cluster of servers.
+    pub placement: Placement,
     /// The routing.
     pub bgp: Bgp,
     /// The files the nodes get.
@@ -69,6 +72,8 @@ impl Lab {
         let needs = top.get("needs", scalar::choice(&NEEDS)).map(|found| found.value);
         let modules = top.each("modules", scalar::parsed::<Module>).map_or_else(Vec::new, |found| found.value);
         let network = sections::network(&mut top, nodes.as_ref());
+        let placement =
+            top.get("placement", scalar::choice(&PLACEMENTS)).map_or_else(Placement::default, |found| found.value);
         let bgp = sections::bgp(&mut top, nodes.as_ref());
         let artifacts = artifacts::artifacts(&mut top);
         let proof = sections::proof(&mut top);
@@ -93,6 +98,7 @@ impl Lab {
                 needs,
                 modules: modules.into_iter().map(|found| found.value).collect(),
                 network,
+                placement,
                 bgp,
                 artifacts: artifacts?,
                 proof,

@@ -22,6 +22,7 @@ pub mod kernel;
 pub mod lock_file;
 pub mod name;
 pub mod pin;
+pub mod placement;
 pub mod plan;
 pub mod problem;
 pub mod render;

@@ -10,6 +10,7 @@ use super::file::{Artifact, Installer, Lab, On, Taken, Timers};
 use super::kernel::{Module, Need};
 use super::name::{ClusterName, LabName, NodeName, PerNode};
 use super::pin::{Arch, Lock, Pin, Wanted};
+pub use super::placement::{Away, Placement};
 
 /// Version of `plan.json`.
 pub const PLAN_SCHEMA: u32 = 1;
@@ -42,6 +43,12 @@ pub struct Plan {
     pub vm: bool,
     /// Addresses shared by all.
     pub network: NetworkPlan,
+    /// How nodes are put on the members of a cluster of servers.
+    #[serde(default)]
+    pub placement: Placement,
+    /// The servers on which the machines are, where that is not this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub away: Option<Away>,
     /// The routing that is wanted.
     pub bgp: BgpPlan,
     /// Pinned files and where they go.
@@ -224,6 +231,8 @@ pub fn plan(lab: &Lab, lock: &Lock, cluster: &ClusterName, net: LabNet) -> Plan 
             nat_device: "nat0".into(),
             lab_device: "lab0".into(),
         },
+        placement: lab.placement,
+        away: None,
         bgp: BgpPlan {
             asn: lab.bgp.asn,
             mesh: lab.bgp.mesh,

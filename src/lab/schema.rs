@@ -35,6 +35,9 @@ struct LabFile {
     /// The address ranges, which must be apart from one another.
     #[schemars(default)]
     network: Option<NetworkFile>,
+    /// How nodes are put on the members of a cluster of Incus or LXD servers; `spread` if it is not there.
+    #[schemars(default)]
+    placement: Option<PlacementWord>,
     /// The routing.
     #[schemars(default)]
     bgp: Option<BgpFile>,
@@ -63,6 +66,15 @@ enum InstallerWord {
 enum NeedWord {
     /// A kernel of their own.
     Kernel,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum PlacementWord {
+    /// As evenly as can be.
+    Spread,
+    /// On as few as have room.
+    Pack,
 }
 
 /// Either `count` (and `prefix`) or `names`.

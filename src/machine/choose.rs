@@ -42,7 +42,11 @@ pub async fn choose<'a>(
     if let Some(wanted) = named {
         let unknown = || ChooseError::Unknown { wanted, known: given.iter().map(|one| one.kind()).collect() };
         let provider = *given.iter().find(|one| one.kind() == wanted).ok_or_else(unknown)?;
-        return Ok(Choice { provider, why: format!("{wanted}, as asked: {}", provider.describe().await) });
+        let how = match &plan.away {
+            Some(away) => format!("the servers behind `{}`", away.remote),
+            None => provider.describe().await,
+        };
+        return Ok(Choice { provider, why: format!("{wanted}, as asked: {how}") });
     }
     let mut seen = Vec::new();
     for provider in given {

@@ -13,7 +13,8 @@ pub(super) async fn planned(cx: &Cx<'_>, want: &up::Want, output: Format, quiet:
     let (wanted, plan) = up::drafted(cx, want)?;
     // Of what cannot be installed yet it is not known either how long it takes and what will prove it.
     let able = draft::installable(&plan).is_ok();
-    let estimate = match cx.providers.first().filter(|_| able) {
+    let here = plan.away.is_none();
+    let estimate = match cx.providers.first().filter(|_| able && here) {
         Some(provider) => provider.estimate(&plan).await,
         None => None,
     };

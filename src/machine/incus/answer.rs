@@ -14,20 +14,30 @@ use crate::machine::Power;
 pub type Config = BTreeMap<String, String>;
 
 /// `/1.0`
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct Server {
+    /// `trusted`, or what it is instead.
+    pub auth: String,
     /// About the daemon.
     pub environment: Environment,
 }
 
 /// About the daemon.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct Environment {
     /// `5.0.2`
     pub server_version: String,
     /// The kinds of instances it makes: `lxc`, or `lxc | qemu`.
     #[serde(default)]
     pub driver: String,
+    /// What its cluster calls it, or its host.
+    pub server_name: String,
+    /// Whether it is a member of a cluster.
+    #[serde(default)]
+    pub server_clustered: bool,
+    /// Where it listens: `198.51.100.7:8443`.
+    #[serde(default, deserialize_with = "or_nothing")]
+    pub addresses: Vec<String>,
 }
 
 /// One of `/1.0/instances?recursion=1`.
@@ -39,6 +49,12 @@ pub struct Instance {
     pub status: String,
     /// What was set on it.
     pub config: Config,
+    /// Its own devices by name.
+    #[serde(default, deserialize_with = "or_nothing")]
+    pub devices: BTreeMap<String, Config>,
+    /// The member of a cluster on which it is; `none` or empty where there is no cluster.
+    #[serde(default)]
+    pub location: String,
 }
 
 /// One of `/1.0/instances/NAME/snapshots?recursion=1`.
@@ -81,12 +97,65 @@ impl InstanceState {
 }
 
 /// One of `/1.0/networks?recursion=1`; links of the host that the daemon does not manage are among them.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub struct Network {
     /// Its name, which is also the bridge's.
     pub name: String,
     /// Whether the daemon made it.
     pub managed: bool,
+    /// `Created`, `Pending`, …; empty where the daemon does not manage it.
+    #[serde(default)]
+    pub status: String,
+    /// The members of a cluster that know it.
+    #[serde(default, deserialize_with = "or_nothing")]
+    pub locations: Vec<String>,
+    /// What was set on it.
+    #[serde(default, deserialize_with = "or_nothing")]
+    pub config: Config,
+}
+
+/// `/1.0/networks/NAME/state`
+#[derive(Debug, Deserialize)]
+pub struct Link {
+    /// Its addresses.
+    #[serde(default, deserialize_with = "or_nothing")]
+    pub addresses: Vec<LinkAddress>,
+    /// The largest packet it carries.
+    pub mtu: u32,
+}
+
+/// An address of a link.
+#[derive(Debug, Deserialize)]
+pub struct LinkAddress {
+    /// The address.
+    pub address: std::net::IpAddr,
+    /// The length of its network's prefix.
+    pub netmask: String,
+}
+
+/// One of `/1.0/cluster/members?recursion=1`
+#[derive(Debug, Deserialize)]
+pub struct ClusterMember {
+    /// Its name.
+    pub server_name: String,
+    /// `https://198.51.100.7:8443`
+    pub url: String,
+    /// `Online`, `Offline`, `Evacuated`, …
+    pub status: String,
+}
+
+/// `/1.0/resources`
+#[derive(Debug, Deserialize)]
+pub struct Resources {
+    /// Bytes of memory.
+    pub memory: Space,
+}
+
+/// One of `/1.0/projects?recursion=1`
+#[derive(Debug, Deserialize)]
+pub struct Project {
+    /// Its name.
+    pub name: String,
     /// What was set on it.
     #[serde(default, deserialize_with = "or_nothing")]
     pub config: Config,
@@ -171,6 +240,18 @@ impl Instance {
 }
 
 impl Network {
+    /// Whether it is the cluster's: by its label; or, where `spreads` says that the cluster began one, while it cannot
+    /// bear one yet and has one of the cluster's names.
+    pub fn is_of(&self, names: &Names, spreads: bool) -> bool {
+        let unnamed = || spreads && !self.is_made() && [names.lab(), names.nat()].contains(&self.name);
+        self.managed && (is_ours(names, &self.config) || unnamed())
+    }
+
+    /// Whether it is more than announced to the members of a cluster.
+    pub fn is_made(&self) -> bool {
+        self.status != "Pending"
+    }
+
     /// The host's address on it, with the prefix of the network.
     pub fn host(&self) -> Option<(Ipv4Addr, u8)> {
         let net: Ipv4Net = self.config.get("ipv4.address")?.parse().ok()?;

@@ -12,7 +12,7 @@ use crate::lab::plan::Plan;
 use crate::machine::{Estimate, Lack, ProviderError};
 
 /// Memory that a node's own daemons take.
-const NODE_MIB: u64 = 160;
+pub const NODE_MIB: u64 = 160;
 /// Memory that the host keeps.
 const MARGIN_MIB: u64 = 256;
 /// A node's tree and what it writes.
@@ -46,6 +46,9 @@ const ABILITIES: [(&str, &str, &str); 4] = [
 
 /// What the host lacks for this plan.
 pub async fn lacks(plan: &Plan) -> Vec<Lack> {
+    if let Some(away) = &plan.away {
+        return super::fit::lacks(away, plan).await;
+    }
     let client = match Client::any() {
         Ok(client) => client,
         Err((dialect, silence)) => return vec![lack(dialect, &silence)],
@@ -65,7 +68,7 @@ pub async fn lacks(plan: &Plan) -> Vec<Lack> {
 
 /// Why a daemon is silent, and what to do about it.
 pub fn lack(dialect: &Dialect, silence: &Silence) -> Lack {
-    let Dialect { name, group, .. } = dialect;
+    let Dialect { name, group, client, .. } = dialect;
     let (id, what, remedy) = match silence {
         Silence::NoClient => ("incus.missing", "there is neither Incus nor LXD".into(), dialect.install.to_owned()),
         Silence::Denied(path) => (
@@ -75,6 +78,35 @@ pub fn lack(dialect: &Dialect, silence: &Silence) -> Lack {
         ),
         Silence::NoDaemon(path) => {
             ("incus.daemon", format!("{name}'s daemon does not answer at {}", path.display()), dialect.start.to_owned())
+        }
+        Silence::NoRemote { remote, others } => {
+            let what = format!("{name}'s client knows no remote `{remote}`; there is {}", others.join(", "));
+            ("incus.remote", what, format!("{client} remote add {remote} https://ADDRESS:8443"))
+        }
+        Silence::NoServer(remote) => {
+            let what = format!("the remote `{remote}` hands out images and makes no instances");
+            ("incus.remote", what, format!("{client} remote list shows what there is"))
+        }
+        Silence::Unreachable { remote, at, why } => {
+            let what = format!("the remote `{remote}` is not reachable at {at}: {why}");
+            let remedy = format!(
+                "there, `{client} config set core.https_address :8443`; from here, `{client} remote list` for a wrong address"
+            );
+            ("incus.remote-unreachable", what, remedy)
+        }
+        Silence::Untrusted { remote, at } => {
+            let what = format!("the remote `{remote}` at {at} does not trust this user's certificate");
+            let remedy = format!(
+                "there, `{client} config trust add`; here, `{client} remote remove {remote}` and `{client} remote add {remote} {at}` with what it gives"
+            );
+            ("incus.remote-untrusted", what, remedy)
+        }
+        Silence::Refused(remote, said) => {
+            let what = format!("{name}'s client does not speak to the remote `{remote}`: {said}");
+            let remedy = format!(
+                "if its certificate was changed on purpose, `{client} remote remove {remote}` and add it again"
+            );
+            ("incus.remote-refused", what, remedy)
         }
     };
     Lack { id: id.into(), what, remedy, bearable: false }

@@ -4,9 +4,11 @@ use serde_json::{Value, json};
 
 use super::answer::{Instance, Profile, is_ours};
 use super::client::Client;
+use super::door::{DEVICE, Door};
 use super::image::{META_DATA, RESOLVER, UPLINK, USER_DATA};
 use super::names::{LABEL, NODE, Names};
 use super::network::Uplink;
+use super::stand::Stand;
 use super::vm;
 use crate::lab::name::NodeName;
 use crate::lab::plan::{NetworkPlan, NodePlan};
@@ -38,6 +40,7 @@ fn instance(
     sizes: &NodePlan,
     network: &NetworkPlan,
     uplink: Uplink,
+    door: Option<Door>,
     seed: &Seed,
 ) -> Value {
     let card = |device: &str, network: &str, mac: &str| json!({"type": "nic", "network": network, "name": device, "hwaddr": mac});
@@ -64,6 +67,9 @@ fn instance(
         asked["devices"]["payload"] = json!({
             "type": "disk", "source": payload, "path": PAYLOAD, "readonly": "true", "required": "false",
         });
+    }
+    if let Some(door) = door {
+        asked["devices"][DEVICE] = door.device();
     }
     asked
 }
@@ -106,34 +112,36 @@ impl Making<'_> {
         client: &Client,
         node: &NodeName,
         sizes: &NodePlan,
+        stand: &Stand,
         seed: &Seed,
     ) -> Result<(), ProviderError> {
         let body = match self.vm {
-            true => vm::instance(self, node, sizes, seed),
-            false => instance(self.names, node, sizes, self.network, self.uplink, seed),
+            true => vm::instance(self, node, sizes, stand.door, seed),
+            false => instance(self.names, node, sizes, self.network, self.uplink, stand.door, seed),
         };
-        let (image, name) = (format!("local:{}", self.fingerprint), format!("local:{}", self.names.instance(node)));
+        let (image, name) = (client.thing(self.fingerprint), client.thing(&self.names.instance(node)));
         let mut words = vec![client.dialect.create, &image, &name, "--quiet"];
         words.extend(self.vm.then_some("--vm"));
+        if let Some(member) = &stand.member {
+            words.extend(["--target", member]);
+        }
         client.verb(&words, body.to_string(), format!("making {node}")).await
     }
 }
 
 /// Start it.
 pub async fn start(client: &Client, name: &str, node: &NodeName) -> Result<(), ProviderError> {
-    client.verb(&["start", &format!("local:{name}"), "--quiet"], String::new(), format!("starting {node}")).await
+    client.verb(&["start", &client.thing(name), "--quiet"], String::new(), format!("starting {node}")).await
 }
 
 /// End it without asking.
 pub async fn end(client: &Client, name: &str, node: &NodeName) -> Result<(), ProviderError> {
-    client
-        .verb(&["stop", &format!("local:{name}"), "--force", "--quiet"], String::new(), format!("ending {node}"))
-        .await
+    client.verb(&["stop", &client.thing(name), "--force", "--quiet"], String::new(), format!("ending {node}")).await
 }
 
 /// What its console said since its last start, as far as the daemon kept it; empty where it kept nothing.
 pub async fn console(client: &Client, name: &str) -> String {
-    let said = client.text(&["console", &format!("local:{name}"), "--show-log"]).await.unwrap_or_default();
+    let said = client.text(&["console", &client.thing(name), "--show-log"]).await.unwrap_or_default();
     // The client sets a title above it.
     said.split_once("Console log:").map_or(said.as_str(), |(_, log)| log).trim().to_owned()
 }
@@ -154,7 +162,8 @@ mod tests {
             payload: Some("/cache/payload.tar".into()),
         };
         let (node, sizes) = plan.nodes.iter().nth(1).expect("a second node");
-        let asked = instance(&names, node, sizes, &plan.network, uplink, &seed);
+        let door = Door { listen: [10, 0, 0, 7].into(), at: [198, 51, 100, 7].into(), port: 20_022 };
+        let asked = instance(&names, node, sizes, &plan.network, uplink, Some(door), &seed);
         insta::assert_snapshot!(format!("{:#}\n{asked:#}", profile(&names, "default", false)));
     }
 }

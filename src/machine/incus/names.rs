@@ -39,6 +39,17 @@ impl Names {
         &self.base
     }
 
+    /// The project on other servers.
+    pub fn project(&self) -> &str {
+        &self.base
+    }
+
+    /// A number of this cluster's own, as far as there are enough.
+    pub fn number(&self) -> u32 {
+        let hash = Sha256::digest(self.label.as_bytes());
+        u32::from_be_bytes([hash[6], hash[7], hash[8], hash[9]])
+    }
+
     /// The network that leads outside.
     pub fn nat(&self) -> String {
         format!("{}n", self.base)

@@ -38,13 +38,10 @@ impl Held {
 
     /// Ask all of these for `action` at once; how each ended.
     async fn change(&self, which: &[&(NodeName, Instance)], action: &str) -> Vec<Result<(), ProviderError>> {
-        let body = json!({"action": action, "timeout": 30}).to_string();
+        let body = json!({"action": action, "timeout": 30});
         let asked = which.iter().map(|(node, one)| {
-            let (body, path) = (&body, format!("local:/1.0/instances/{}/state", one.name));
-            async move {
-                let words = ["query", "--request", "PUT", "--wait", "--data", body, &path];
-                self.client.verb(&words, String::new(), format!("asking {node} to {action}")).await
-            }
+            let (body, path) = (&body, format!("/1.0/instances/{}/state", one.name));
+            async move { self.client.change("PUT", &path, Some(body), format!("asking {node} to {action}")).await }
         });
         futures::future::join_all(asked).await
     }
@@ -106,7 +103,7 @@ impl Save for Incus {
         held.freeze().await?;
         let name = format!("{PREFIX}{}", slot.id);
         let taken = held.all.iter().map(|(node, one)| {
-            let (instance, name) = (format!("local:{}", one.name), &name);
+            let (instance, name) = (held.client.thing(&one.name), &name);
             async move { held.verb(node, &["snapshot", &instance, name, "--quiet"], "keeping").await }
         });
         let mut done = futures::future::join_all(taken).await;
@@ -135,7 +132,7 @@ impl Save for Incus {
             if one.power() == Power::Running {
                 instance::end(&held.client, &one.name, node).await?;
             }
-            let instance = format!("local:{}", one.name);
+            let instance = held.client.thing(&one.name);
             held.verb(node, &["restore", &instance, &name, "--quiet"], "bringing back").await?;
         }
         self.boot(order, found).await
@@ -149,9 +146,9 @@ impl Save for Incus {
             for Snapshot { name } in held.client.get::<Vec<Snapshot>>(&path).await? {
                 let Some(id) = name.strip_prefix(PREFIX) else { continue };
                 if !kept.iter().any(|saved| saved.id == id) {
-                    let path = format!("local:/1.0/instances/{}/snapshots/{name}", one.name);
-                    let words = ["query", "--request", "DELETE", "--wait", &path];
-                    done.push(held.verb(node, &words, "forgetting what was kept of").await);
+                    let path = format!("/1.0/instances/{}/snapshots/{name}", one.name);
+                    let doing = format!("forgetting what was kept of {node}");
+                    done.push(held.client.change("DELETE", &path, None, doing).await);
                 }
             }
         }

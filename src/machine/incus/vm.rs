@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::door::{DEVICE, Door};
 use super::image::{META_DATA, USER_DATA};
 use super::instance::Making;
 use super::names::{LABEL, NODE};
@@ -11,11 +12,11 @@ use crate::lab::plan::NodePlan;
 use crate::machine::Seed;
 
 /// One node before its first start.
-pub fn instance(making: &Making<'_>, node: &NodeName, sizes: &NodePlan, seed: &Seed) -> Value {
+pub fn instance(making: &Making<'_>, node: &NodeName, sizes: &NodePlan, door: Option<Door>, seed: &Seed) -> Value {
     let names = making.names;
     // Names of cards mean nothing to a guest without an agent: it knows them by their addresses.
     let card = |network: &str, mac: &str| json!({"type": "nic", "network": network, "hwaddr": mac});
-    json!({
+    let mut asked = json!({
         "profiles": [names.profile()],
         "config": {
             LABEL: names.label(),
@@ -35,7 +36,13 @@ pub fn instance(making: &Making<'_>, node: &NodeName, sizes: &NodePlan, seed: &S
             making.network.nat_device.as_str(): card(&names.nat(), &sizes.nat_mac),
             making.network.lab_device.as_str(): card(&names.lab(), &sizes.lab_mac),
         },
-    })
+    });
+    if let Some(door) = door {
+        let guest = making.uplink.address(sizes.index);
+        asked["devices"][DEVICE] = door.device_of_guest(guest);
+        asked["devices"][making.network.nat_device.as_str()]["ipv4.address"] = guest.to_string().into();
+    }
+    asked
 }
 
 /// What containers find in files that the daemon writes: the address on the way outside, and who answers names. Written
@@ -70,7 +77,7 @@ mod tests {
             payload: Some("/cache/payload.tar".into()),
         };
         let (node, sizes) = plan.nodes.iter().nth(1).expect("a second node");
-        let asked = instance(&making, node, sizes, &seed);
+        let asked = instance(&making, node, sizes, None, &seed);
         insta::assert_snapshot!(format!("{asked:#}"));
         // No seed of ours uses the key that vendor data uses: cloud-init would take the seed's alone.
         let folder = tempfile::tempdir().expect("a folder");
