@@ -3,10 +3,12 @@
 pub mod broken;
 mod bytes;
 mod labs;
+pub mod papers;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use papers::Papers;
 
 pub use bytes::{CacheVerb, MirrorVerb};
 pub use labs::{LabsVerb, LockHow};
@@ -132,6 +134,8 @@ pub enum Verb {
         #[arg(long, default_value = "keep", env = "CALICOLAB_UP_ON_FAILURE")]
         on_failure: OnFailure,
         #[command(flatten)]
+        papers: Papers,
+        #[command(flatten)]
         form: Form,
     },
     /// Remove a cluster and everything of it; fine to repeat
@@ -179,6 +183,8 @@ pub enum Verb {
         /// Do not ask how long sessions have been up; the answer says so
         #[arg(long)]
         no_stable: bool,
+        #[command(flatten)]
+        papers: Papers,
         #[command(flatten)]
         form: Form,
     },

@@ -6,6 +6,7 @@ mod config;
 mod labs;
 mod lock;
 mod look;
+mod papers;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -196,7 +197,7 @@ fn show_proof(proof: &Proof, output: Format, quiet: Stream<'_>, only_failures: b
 async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
     let quiet = (!talks).then_some(&cx.events);
     match verb {
-        Verb::Up { lab, name, wish, provider, dry_run, recreate, boot_timeout, on_failure, form } => {
+        Verb::Up { lab, name, wish, provider, dry_run, recreate, boot_timeout, on_failure, form, papers } => {
             let mut want = want(lab, name.as_deref(), wish)?;
             want.provider = provider_kind(provider)?;
             want.recreate = *recreate;
@@ -205,7 +206,12 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
             if *dry_run {
                 return look::planned(cx, &want, form.output, quiet).await;
             }
-            let proof = up::up(cx, &want).await?;
+            let began = jiff::Timestamp::now();
+            let ended = up::up(cx, &want).await;
+            let taken = ended.as_ref().ok().cloned().or_else(|| papers::taken_since(cx, &want.cluster, began));
+            let written = papers::write(cx, &want.cluster, papers, taken.as_ref());
+            let proof = ended?;
+            written?;
             show_proof(&proof, form.output, quiet, false);
             if talks && form.output == Format::Table {
                 let nodes = cx.home.read(&want.cluster).map(|state| state.nodes).unwrap_or_default();
@@ -235,7 +241,7 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
             show_proof(&proof, form.output, quiet, false);
             Ok(Exit::Done)
         }
-        Verb::Verify { checks, which, list, only_failures, no_wait, timeout, no_stable, form } => {
+        Verb::Verify { checks, which, list, only_failures, no_wait, timeout, no_stable, papers, form } => {
             let cluster = cx.which(which.name.as_deref())?;
             if *list {
                 let checks = verify::chosen(&cmd::kept::plan_of(cx, &cluster)?, checks)?;
@@ -248,6 +254,7 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
             let want = verify::Want { checks: checks.clone(), patience, without_stability: *no_stable };
             let proof = verify::verify(cx, &cluster, &want).await?;
             show_proof(&proof, form.output, quiet, *only_failures);
+            papers::write(cx, &cluster, papers, Some(&proof))?;
             verify::unproven(&cluster, &proof).map_or(Ok(Exit::Done), Err)
         }
         Verb::Broken(verb) => Box::pin(broken::story(cx, verb, quiet)).await,

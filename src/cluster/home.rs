@@ -12,7 +12,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::lease::Owner;
 use super::lock::{self, Holder, Lock, LockError};
-use super::state::{ClusterState, Minimal, Phase};
+use super::state::{ClusterState, Minimal, Phase, STATE, folder};
+use super::uid;
 use super::{StateError, hex};
 use crate::durable;
 use crate::lab::name::ClusterName;
@@ -23,7 +24,6 @@ pub const SOCKET_PATH: usize = 107;
 /// The longest name in a folder of sockets: a node's of 63 characters and `.qmp`.
 const SOCKET_NAME: usize = 63 + ".qmp".len();
 
-const STATE: &str = "state.json";
 const LOCK: &str = "lock";
 const SOCKETS: &str = "sockets";
 
@@ -331,20 +331,6 @@ impl Locked<Minimal> {
             Err(_) => Ok(()),
         }
     }
-}
-
-/// The state file of a cluster in a home.
-pub(super) fn state_file(root: &Path, cluster: &ClusterName) -> PathBuf {
-    folder(root, cluster).join(STATE)
-}
-
-/// Our effective user.
-pub(super) fn uid() -> u32 {
-    rustix::process::geteuid().as_raw()
-}
-
-fn folder(root: &Path, cluster: &ClusterName) -> PathBuf {
-    root.join("clusters").join(cluster.as_str())
 }
 
 fn fits(folder: &Path) -> bool {

@@ -18,6 +18,19 @@ use crate::lab::plan::Plan;
 /// Version of `state.json`.
 pub const SCHEMA: u32 = 1;
 
+/// Its file in the folder of a cluster.
+pub(super) const STATE: &str = "state.json";
+
+/// The folder of a cluster in a home.
+pub(super) fn folder(root: &Path, cluster: &ClusterName) -> PathBuf {
+    root.join("clusters").join(cluster.as_str())
+}
+
+/// The file of its state.
+pub(super) fn state_file(root: &Path, cluster: &ClusterName) -> PathBuf {
+    folder(root, cluster).join(STATE)
+}
+
 /// One cluster. What `down` needs comes first, so that it survives in the remains of a damaged file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterState {
@@ -246,7 +259,7 @@ mod tests {
 
     fn read_text(text: &[u8]) -> Result<ClusterState, StateError> {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("state.json");
+        let path = folder.path().join(STATE);
         std::fs::write(&path, text).expect("written");
         ClusterState::read(&path)
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::artifact::FetchError;
-use crate::artifact::apt::{Archive, NODE_ARCH};
+use crate::artifact::apt::Archive;
 use crate::artifact::image::{self, Disk, Ready};
 use crate::artifact::oci;
 use crate::artifact::payload::{self, Part, PartSource, Payload};
@@ -89,13 +89,13 @@ pub async fn survey(cx: &Cx<'_>, lab: &str, archs: Archs) -> Result<Survey, Fail
     let draft = Draft::read(cx, lab, &Wish::default())?;
     let (mut pins, mut missing) = (Vec::new(), Vec::new());
     for artifact in &draft.lab.artifacts {
-        match pinned(artifact, &draft.lock, NODE_ARCH) {
+        match pinned(artifact, &draft.lock, Arch::NODE) {
             Ok(pin) => pins.push(pin.clone()),
             Err(wanted) => missing.push(*wanted),
         }
         if archs == Archs::All {
             // Upstreams need not have everything for every processor.
-            let others = [Arch::Amd64, Arch::Arm64].into_iter().filter(|arch| *arch != NODE_ARCH);
+            let others = [Arch::Amd64, Arch::Arm64].into_iter().filter(|arch| *arch != Arch::NODE);
             pins.extend(others.filter_map(|arch| pinned(artifact, &draft.lock, arch).ok().cloned()));
         }
     }

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Lease, LeaseError, Owner, What, clash};
-use crate::cluster::home::{state_file, uid};
 use crate::cluster::lock::still_at;
 use crate::cluster::state::Minimal;
+use crate::cluster::state::state_file;
+use crate::cluster::uid;
 use crate::lab::name::ClusterName;
 use crate::wait::{Asked, Patience, until};
 
