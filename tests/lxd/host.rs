@@ -56,7 +56,7 @@ impl SmallPool {
 
     /// Leave this much room.
     fn fill_but(&self, mib: u64) {
-        let free = rustix::fs::statvfs(&self.mount()).map(|there| there.f_bavail * there.f_frsize).expect("mounted");
+        let free = rustix::fs::statvfs(self.mount()).map(|there| there.f_bavail * there.f_frsize).expect("mounted");
         let length = (free.saturating_sub(mib << 20)).to_string();
         run(&["fallocate", "-l", &length, &self.filler().display().to_string()]);
     }

@@ -108,9 +108,10 @@ impl Making<'_> {
         sizes: &NodePlan,
         seed: &Seed,
     ) -> Result<(), ProviderError> {
-        let body = match self.vm {
-            true => vm::instance(self, node, sizes, seed),
-            false => instance(self.names, node, sizes, self.network, self.uplink, seed),
+        let body = if self.vm {
+            vm::instance(self, node, sizes, seed)
+        } else {
+            instance(self.names, node, sizes, self.network, self.uplink, seed)
         };
         let (image, name) = (format!("local:{}", self.fingerprint), format!("local:{}", self.names.instance(node)));
         let mut words = vec![client.dialect.create, &image, &name, "--quiet"];
