@@ -282,15 +282,7 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
             Ok(Exit::Done)
         }
         Verb::Logs { node, which, console, unit, tail } => {
-            use cmd::logs::Source;
-            let cluster = cx.which(which.name.as_deref())?;
-            let source = match node.clone() {
-                None => Source::Own,
-                Some(node) if *console => Source::Console { node },
-                Some(node) => Source::Journal { node, unit: unit.clone() },
-            };
-            data(&cmd::logs::logs(cx, &cluster, &source, *tail).await?);
-            Ok(Exit::Done)
+            look::logs(cx, which, node.as_deref(), *console, unit.as_deref(), *tail).await
         }
         Verb::Plan { lab, name, wish, form } => {
             look::planned(cx, &want(lab, name.as_deref(), wish)?, form.output, quiet).await

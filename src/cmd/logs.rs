@@ -44,6 +44,11 @@ pub async fn logs(cx: &Cx<'_>, cluster: &ClusterName, source: &Source, lines: u3
                 None => None,
             };
             match kept {
+                Some(said) if said.is_empty() => {
+                    Err(Failure::new(Exit::NoSuch, "logs.none", format!("read the console of {node}"))
+                        .because_text("nothing was said there, or nothing of it was kept")
+                        .hint(format!("calicolab logs {node}")))
+                }
                 Some(said) => Ok(tail(&said, lines)),
                 None => file(&folder.join("vm").join(node.as_str()).join("console.log"), lines),
             }

@@ -252,7 +252,7 @@ pub trait Provider: Send + Sync {
     }
 
     /// What a machine's console said since its last start, of providers that keep it themselves; none where it is a
-    /// file, and where nothing was kept.
+    /// file, and where nothing was made.
     async fn console(&self, _place: &Place, _node: &NodeName) -> Option<String> {
         None
     }

@@ -1,13 +1,14 @@
-//! The verbs that look at this host, from their words to what is shown: plan, doctor, ls, status, gc.
+//! The verbs that look at this host, from their words to what is shown: plan, doctor, ls, status, logs, gc.
 
 use serde_json::json;
 
 use super::{Stream, shown, want};
-use crate::cli::{Format, Wish};
+use crate::cli::{Format, Which, Wish};
 use crate::cmd::cx::Cx;
 use crate::cmd::{self, draft, needs, up};
 use crate::failure::{Exit, Failure};
 use crate::proof::expect;
+use crate::report::data;
 
 pub(super) async fn planned(cx: &Cx<'_>, want: &up::Want, output: Format, quiet: Stream<'_>) -> Result<Exit, Failure> {
     let (wanted, plan) = up::drafted(cx, want)?;
@@ -85,5 +86,24 @@ pub(super) async fn left(cx: &Cx<'_>, remove: bool, output: Format, quiet: Strea
         gc::table(&lines) + end
     };
     shown(output, quiet, text, || gc::json(&lines, remove));
+    Ok(Exit::Done)
+}
+
+pub(super) async fn logs(
+    cx: &Cx<'_>,
+    which: &Which,
+    node: Option<&str>,
+    console: bool,
+    unit: Option<&str>,
+    lines: u32,
+) -> Result<Exit, Failure> {
+    use cmd::logs::Source;
+    let cluster = cx.which(which.name.as_deref())?;
+    let source = match node.map(str::to_owned) {
+        None => Source::Own,
+        Some(node) if console => Source::Console { node },
+        Some(node) => Source::Journal { node, unit: unit.map(str::to_owned) },
+    };
+    data(&cmd::logs::logs(cx, &cluster, &source, lines).await?);
     Ok(Exit::Done)
 }

@@ -63,6 +63,8 @@ pub fn ok(words: &[&str]) -> String {
 #[track_caller]
 pub fn names(path: &str) -> Vec<String> {
     let all: Vec<Value> = serde_json::from_str(&ok(&["query", &format!("/1.0/{path}?recursion=1")])).expect("JSON");
-    let all = all.into_iter().filter_map(|one| one["name"].as_str().map(str::to_owned));
+    // Among networks it lists links of the host, and another daemon may be at work there.
+    let all =
+        all.into_iter().filter(|one| one["managed"] != false).filter_map(|one| one["name"].as_str().map(str::to_owned));
     all.filter(|name| name.starts_with("cl")).collect()
 }

@@ -3,10 +3,12 @@
 //! This binary plays three parts. Begun as the tests it starts a daemon and itself again with the way to that daemon
 //! in its environment; that one runs the tests; called as `calicolab` it is the product.
 
+mod abilities;
 mod bad_luck;
 #[path = "../support/contract.rs"]
 mod contract;
 mod daemon;
+mod host;
 #[path = "../containers/lab.rs"]
 mod lab;
 mod left;
@@ -34,7 +36,9 @@ fn main() -> ExitCode {
         return daemon::beside();
     }
     let mut trials = Vec::new();
-    for (theme, all) in [("story", story::ALL), ("bad_luck", bad_luck::ALL)] {
+    for (theme, all) in
+        [("story", story::ALL), ("abilities", abilities::ALL), ("bad_luck", bad_luck::ALL), ("host", host::ALL)]
+    {
         trials.extend(all.iter().map(|&(name, test)| {
             Trial::test(format!("{theme}::{name}"), move || {
                 test();

@@ -55,7 +55,7 @@ mod tests {
             std::fs::create_dir(&path).expect("made");
             let then = SystemTime::now() - Duration::from_secs(age);
             (path.clone(), move || {
-                std::fs::File::open(&path).and_then(|open| open.set_modified(then)).expect("its date")
+                std::fs::File::open(&path).and_then(|open| open.set_modified(then)).expect("its date");
             })
         };
         let (old, age) = made("cl-0123456789ab", 7200);

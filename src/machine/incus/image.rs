@@ -64,10 +64,8 @@ pub async fn ensure(client: &Client, tree: &Tree, vm: bool, scratch: &Path) -> R
     let path = tree.path.clone();
     let hashed = tokio::task::spawn_blocking(move || fingerprint(&about, &path)).await.map_err(io::Error::other);
     let fingerprint = hashed.and_then(|hashed| hashed).map_err(failed("hashing", &tree.path))?;
-    match all(client).await?.iter().any(|image| image.fingerprint == fingerprint) {
-        true => Ok(fingerprint),
-        false => imported.map(|()| fingerprint),
-    }
+    let there = all(client).await?.iter().any(|image| image.fingerprint == fingerprint);
+    if there { Ok(fingerprint) } else { imported.map(|()| fingerprint) }
 }
 
 /// Every image there is.

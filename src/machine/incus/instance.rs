@@ -115,9 +115,10 @@ impl Making<'_> {
         stand: &Stand,
         seed: &Seed,
     ) -> Result<(), ProviderError> {
-        let body = match self.vm {
-            true => vm::instance(self, node, sizes, stand.door, seed),
-            false => instance(self.names, node, sizes, self.network, self.uplink, stand.door, seed),
+        let body = if self.vm {
+            vm::instance(self, node, sizes, stand.door, seed)
+        } else {
+            instance(self.names, node, sizes, self.network, self.uplink, stand.door, seed)
         };
         let (image, name) = (client.thing(self.fingerprint), client.thing(&self.names.instance(node)));
         let mut words = vec![client.dialect.create, &image, &name, "--quiet"];

@@ -62,8 +62,7 @@ impl Provider for Incus {
 
     async fn console(&self, place: &Place, node: &NodeName) -> Option<String> {
         let client = record::client(place).ok()??;
-        let said = instance::console(&client, &Names::of(&place.label).instance(node)).await;
-        (!said.is_empty()).then_some(said)
+        Some(instance::console(&client, &Names::of(&place.label).instance(node)).await)
     }
 
     async fn describe(&self) -> String {
@@ -88,9 +87,10 @@ impl Provider for Incus {
     async fn boot(&self, order: &Order<'_>, found: &mut Found<'_>) -> Result<PerNode<Machine>, ProviderError> {
         let &Order { place, plan, image, seeds, .. } = order;
         let no_tree = || io::Error::other("this image was not built here and has no tree");
-        let tree = match plan.vm {
-            true => image::disk(image).await?,
-            false => image.tree.clone().ok_or_else(no_tree).map_err(failed("using", &image.disk))?,
+        let tree = if plan.vm {
+            image::disk(image).await?
+        } else {
+            image.tree.clone().ok_or_else(no_tree).map_err(failed("using", &image.disk))?
         };
         let asked = match record::asked(place).await? {
             Some(asked) => asked,
