@@ -14,6 +14,7 @@
 pub mod addressing;
 pub mod agreement;
 pub mod builtin;
+pub mod edit;
 #[cfg(test)]
 pub(crate) mod example;
 pub mod file;
