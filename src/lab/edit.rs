@@ -9,7 +9,7 @@ use serde_json::Value;
 /// One change to one object.
 ///
 /// Those that carry a secret are made by an installer alone, and are never shown.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Edit {
     /// The object.
     #[serde(rename = "in")]
@@ -42,7 +42,7 @@ impl Edit {
 }
 
 /// What is done at a place.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
     /// This instead of what is there; that nothing is there is an error.

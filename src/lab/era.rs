@@ -71,7 +71,8 @@ pub fn of(calico: Release) -> Option<&'static Era> {
 /// Why two releases do not go together; nothing where they do.
 pub fn refusal(kubernetes: Release, calico: Release) -> Option<String> {
     let Some(era) = of(calico) else {
-        let known: Vec<String> = ERAS.iter().map(|Era { calico: (major, minor), .. }| format!("{major}.{minor}")).collect();
+        let known: Vec<String> =
+            ERAS.iter().map(|Era { calico: (major, minor), .. }| format!("{major}.{minor}")).collect();
         return Some(format!(
             "Calico {}.{} is of no series whose manifests are known here: those are {}",
             calico.major,

@@ -28,6 +28,8 @@ pub(crate) fn lab(nodes: &[&str]) -> Lab {
             mtu: 1500,
         },
         bgp: Bgp { asn: 64512, mesh: true, reflectors: Vec::new(), timers: Timers::Quick },
+        kubernetes: None,
+        calico: None,
         artifacts: Vec::new(),
         proof: ProofPlan { stability_s: 5, up_s: 60, verify_s: 25 },
     }

@@ -6,6 +6,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::images::Images;
+use super::kubernetes::{Calico, Kubernetes};
 use super::name::{LabName, NodeName};
 use super::pin::{Arch, Source, filled};
 use super::plan::ProofPlan;
@@ -15,6 +16,7 @@ use super::tree::{self, Fields};
 use super::{lock_file, scalar};
 
 pub(in crate::lab) mod artifacts;
+mod kubernetes;
 mod sections;
 #[cfg(test)]
 pub(in crate::lab) mod tests;
@@ -41,6 +43,12 @@ pub struct Lab {
     pub network: Network,
     /// The routing.
     pub bgp: Bgp,
+    /// Which Kubernetes, where the lab says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<Kubernetes>,
+    /// Which Calico, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calico: Option<Calico>,
     /// The files the nodes get.
     pub artifacts: Vec<Artifact>,
     /// How long proving may take.
@@ -64,6 +72,8 @@ impl Lab {
         let network = sections::network(&mut top, nodes.as_ref());
         let bgp = sections::bgp(&mut top, nodes.as_ref());
         let artifacts = artifacts::artifacts(&mut top);
+        let kubernetes = kubernetes::kubernetes(&mut top, installer.as_ref());
+        let calico = kubernetes::calico(&mut top, kubernetes.as_ref(), &network, artifacts.as_deref());
         let proof = sections::proof(&mut top);
         let arch = image.as_ref().and_then(|image| {
             match images.fits(&image.value, installer.as_ref().map(|found| found.value)) {
@@ -85,12 +95,21 @@ impl Lab {
                 nodes: nodes?,
                 network,
                 bgp,
+                kubernetes: kubernetes.map(|found| found.value),
+                calico,
                 artifacts: artifacts?,
                 proof,
             })
         })();
         Problems::none_or(problems)?;
         Ok(lab.expect("whatever is missing has been noted as a problem"))
+    }
+}
+
+impl Lab {
+    /// The artifact called `name`.
+    pub fn artifact(&self, name: &str) -> Option<&Artifact> {
+        self.artifacts.iter().find(|artifact| artifact.name == name)
     }
 }
 

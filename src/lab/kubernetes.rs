@@ -91,7 +91,7 @@ pub struct Etcd {
 }
 
 /// The Calico of a lab.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Calico {
     /// Its release.
     pub version: Release,
@@ -218,8 +218,7 @@ pub(in crate::lab) const ENCAPSULATIONS: Words<Encapsulation> = &[
 ];
 pub(in crate::lab) const DETECTIONS: Words<Detection> =
     &[("cidr", Detection::Cidr), ("can-reach", Detection::CanReach), ("interface", Detection::Interface)];
-pub(in crate::lab) const INSTALLS: Words<Install> =
-    &[("manifest", Install::Manifest), ("operator", Install::Operator)];
+pub(in crate::lab) const INSTALLS: Words<Install> = &[("manifest", Install::Manifest), ("operator", Install::Operator)];
 
 /// Displayed by the word that lab.yaml has for it.
 macro_rules! worded {
@@ -241,7 +240,9 @@ mod tests {
     #[test]
     fn a_release_has_three_numbers_and_an_order() {
         let release = |text: &str| text.parse::<Release>().expect(text);
-        assert!(release("3.9.6") < release("3.10.0") && release("3.16.0").since(3, 16) && !release("3.9.6").since(3, 10));
+        assert!(
+            release("3.9.6") < release("3.10.0") && release("3.16.0").since(3, 16) && !release("3.9.6").since(3, 10)
+        );
         assert_eq!(release("1.20.8").to_string(), "1.20.8");
         for text in ["", "1.20", "v1.20.8", "1.20.8-rc.1", "1.20.+8", "1.20.8.1", "1.20.99999"] {
             assert!(text.parse::<Release>().is_err(), "{text}");
