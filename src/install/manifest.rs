@@ -4,8 +4,10 @@ mod document;
 mod place;
 #[cfg(test)]
 mod tests;
+mod wanted;
 
 use document::Document;
+pub use wanted::{Pristine, as_applied, upstream};
 
 use crate::lab::edit::{Edit, Object};
 

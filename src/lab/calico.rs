@@ -40,6 +40,15 @@ pub fn secret(client: &EtcdClient<'_>) -> Vec<Edit> {
         .into()
 }
 
+/// Whether Calico asks an etcd that wants to know who asks.
+pub fn wants_client(plan: &Plan) -> bool {
+    plan.calico.as_ref().is_some_and(|calico| calico.datastore == Datastore::Etcd) && tls(plan)
+}
+
+fn tls(plan: &Plan) -> bool {
+    plan.kubernetes.as_ref().and_then(|kubernetes| kubernetes.etcd).is_some_and(|etcd| etcd.tls)
+}
+
 /// The whole names of all images that the nodes are given.
 pub fn images(plan: &Plan) -> Vec<String> {
     let pulled = plan.artifacts.iter().filter_map(|placed| match &placed.pin.source {
@@ -55,11 +64,10 @@ fn hosted(plan: &Plan, calico: &Calico) -> Vec<Edit> {
     let mtu = plan.pod_mtu();
     let mut edits = Vec::new();
     if calico.datastore == Datastore::Etcd {
-        let tls = plan.kubernetes.as_ref().and_then(|kubernetes| kubernetes.etcd).is_some_and(|etcd| etcd.tls);
         edits.push(Edit::set(CONFIG, "data.etcd_endpoints", plan.etcd_endpoints().join(",")));
         for file in ["etcd_ca", "etcd_cert", "etcd_key"] {
             // Named while there is no TLS, they would be looked for and not be found.
-            let path = if tls { format!("/calico-secrets/{}", file.replace('_', "-")) } else { String::new() };
+            let path = if tls(plan) { format!("/calico-secrets/{}", file.replace('_', "-")) } else { String::new() };
             edits.push(Edit::set(CONFIG, &format!("data.{file}"), path));
         }
     }
