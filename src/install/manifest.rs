@@ -29,7 +29,8 @@ pub struct Edited {
     pub objects: Vec<EditedObject>,
 }
 
-/// One object, before and after, each as YAML in the same form: keys sorted, texts quoted, comments left out.
+/// One object, before and after, each as YAML in the same form: keys sorted (in JSON that is
+/// edited, too), texts quoted, comments left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EditedObject {
     /// Which one.
@@ -162,6 +163,11 @@ pub fn edited(files: &[Upstream<'_>], edits: &[Edit], images: &[String]) -> Resu
         read.push((file.name, document::read(file)?));
     }
     unique(&read)?;
+    for edit in edits {
+        let found =
+            read.iter_mut().flat_map(|(_, documents)| documents).find(|document| document.object == edit.object);
+        found.into_iter().for_each(|document| place::align(document, edit));
+    }
     let before: Vec<Vec<String>> =
         read.iter().map(|(_, documents)| documents.iter().map(Document::yaml).collect()).collect();
     for edit in edits {

@@ -74,6 +74,9 @@ impl Lab {
         let artifacts = artifacts::artifacts(&mut top);
         let kubernetes = kubernetes::kubernetes(&mut top, installer.as_ref());
         let calico = kubernetes::calico(&mut top, kubernetes.as_ref(), &network, artifacts.as_deref());
+        let releases =
+            [kubernetes.as_ref().map(|found| found.value.version), calico.as_ref().map(|calico| calico.version)];
+        let artifacts = artifacts.map(|artifacts| kubernetes::versioned(&mut top, artifacts, releases));
         let proof = sections::proof(&mut top);
         let arch = image.as_ref().and_then(|image| {
             match images.fits(&image.value, installer.as_ref().map(|found| found.value)) {
@@ -217,7 +220,8 @@ pub enum On {
 pub struct Artifact {
     /// Name of the pin.
     pub name: String,
-    /// The upstream's version; none of a Debian package, whose version is what its suite has.
+    /// The upstream's version; none of a Debian package, whose version is what its suite has. `{kubernetes}` and
+    /// `{calico}` in lab.yaml are the lab's own.
     pub version: Option<String>,
     /// Where it comes from, before [`Source::filled`].
     pub source: Source,

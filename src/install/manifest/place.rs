@@ -89,14 +89,40 @@ fn called(item: &Value) -> Option<&str> {
     ["name", "type"].iter().find_map(|key| item.get(key)).and_then(Value::as_str)
 }
 
+/// Write the JSON texts on an edit's way as they are written after it, so that a diff shows the edit alone. What is not
+/// there is left for the edit to tell.
+pub(super) fn align(document: &mut Document, edit: &Edit) {
+    let steps = edit.at.steps();
+    let Some(last) = steps.iter().rposition(|step| *step == Step::Json) else { return };
+    let mut value = Some(&mut document.value);
+    for step in &steps[..last] {
+        value = match (value, step) {
+            (Some(Value::Object(group)), Step::Key(key)) => group.get_mut(key),
+            (Some(Value::Array(list)), Step::Named(name)) => list.iter_mut().find(|item| called(item) == Some(name)),
+            (Some(Value::Array(list)), Step::Item(number)) => list.get_mut(*number),
+            _ => None,
+        };
+    }
+    if let Some(Value::String(text)) = value
+        && let Ok(inner) = serde_json::from_str::<Value>(&quoted_placeholders(text))
+    {
+        *text = written(&inner);
+    }
+}
+
+/// JSON as it stands in a text, with its placeholders.
+fn written(json: &Value) -> String {
+    let text = serde_json::to_string_pretty(json).expect("JSON's values are JSON");
+    text.replace(&format!("\"{BARE}"), "").replace(&format!("{BARE}\""), "")
+}
+
 fn inside_json(value: &mut Value, edit: &Edit, at: usize) -> Result<(), EditError> {
     let is = kind(value);
     let Value::String(text) = value else { return Err(other_kind(edit, at, is, "a text that is JSON")) };
     let not_json = |source| EditError::NotJson { object: edit.object.clone(), step: reached(edit, at), source };
     let mut inner: Value = serde_json::from_str(&quoted_placeholders(text)).map_err(not_json)?;
     walk(&mut inner, edit, at + 1)?;
-    let written = serde_json::to_string_pretty(&inner).expect("JSON's values are JSON");
-    *text = written.replace(&format!("\"{BARE}"), "").replace(&format!("{BARE}\""), "");
+    *text = written(&inner);
     Ok(())
 }
 

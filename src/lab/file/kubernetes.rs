@@ -14,6 +14,9 @@ use crate::lab::problem::{Place, Problem, nearest};
 use crate::lab::scalar::{self, Found};
 use crate::lab::tree::{Fields, Node, Value};
 
+#[cfg(test)]
+mod tests;
+
 /// The Kubernetes of a lab that has one; its place is that of its version.
 pub(super) fn kubernetes(top: &mut Fields<'_>, installer: Option<&Found<Installer>>) -> Option<Found<Kubernetes>> {
     let Some(node) = top.optional("kubernetes") else {
@@ -104,6 +107,29 @@ pub(super) fn calico(
     })
 }
 
+/// The artifacts whose version is the lab's own Kubernetes or Calico, with that version.
+pub(super) fn versioned(
+    top: &mut Fields<'_>,
+    artifacts: Vec<Artifact>,
+    [kubernetes, calico]: [Option<Release>; 2],
+) -> Vec<Artifact> {
+    let mut version = |artifact: &Artifact| {
+        let said = artifact.version.clone()?;
+        let (word, release) = match said.as_str() {
+            "{kubernetes}" => ("kubernetes", kubernetes),
+            "{calico}" => ("calico", calico),
+            _ => return Some(said),
+        };
+        if release.is_none() {
+            let at = top.at().clone();
+            let message = format!("artifact `{}` is of the lab's own `{word}`, which has no version", artifact.name);
+            top.problem(Problem::new(&at, message).remedy(format!("write for example `{word}: {{version: 1.20.8}}`")));
+        }
+        release.map(|release| release.to_string())
+    };
+    artifacts.into_iter().map(|artifact| Artifact { version: version(&artifact), ..artifact }).collect()
+}
+
 fn only_bird(fields: &mut Fields<'_>) {
     let backend = fields.get("backend", scalar::text);
     if let Some(found) = backend.filter(|found| found.value != "bird") {
@@ -145,10 +171,8 @@ fn goes_with(
 fn wrapping(version: &Found<Release>, wanted: Option<&Found<Encapsulation>>) -> Option<Problem> {
     let found = wanted?;
     let vxlan = matches!(found.value, Encapsulation::Vxlan | Encapsulation::VxlanCrossSubnet);
-    let crossing = found.value == Encapsulation::VxlanCrossSubnet;
-    let (major, minor) = if crossing { (3, 21) } else { (3, 7) };
-    (vxlan && !version.value.since(major, minor)).then(|| {
-        Problem::new(&found.at, format!("Calico {} cannot do `{}`", version.value, found.value))
+    (vxlan && !version.value.since(3, 7)).then(|| {
+        Problem::new(&found.at, format!("Calico {} cannot do `{}`, which 3.7 brought", version.value, found.value))
             .remedy("`ipip`, `ipip-cross-subnet` and `none` are possible")
     })
 }
