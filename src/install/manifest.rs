@@ -44,7 +44,7 @@ pub struct EditedObject {
 impl Edited {
     /// What is applied.
     pub fn text(&self) -> String {
-        self.objects.iter().map(|object| format!("---\n{}", object.after)).collect()
+        self.objects.iter().flat_map(|object| ["---\n", &object.after]).collect()
     }
 }
 
@@ -57,7 +57,7 @@ pub enum EditError {
         /// The file.
         file: String,
         /// Where and why.
-        source: serde_saphyr::Error,
+        source: Box<serde_saphyr::Error>,
     },
     /// A document that is nothing a cluster could take.
     #[error("document {number} of `{file}` has no `{key}`")]
@@ -164,16 +164,14 @@ pub fn edited(files: &[Upstream<'_>], edits: &[Edit], images: &[String]) -> Resu
     }
     unique(&read)?;
     for edit in edits {
-        let found =
-            read.iter_mut().flat_map(|(_, documents)| documents).find(|document| document.object == edit.object);
-        found.into_iter().for_each(|document| place::align(document, edit));
+        if let Some(document) = found(&mut read, &edit.object) {
+            place::align(document, edit);
+        }
     }
     let before: Vec<Vec<String>> =
         read.iter().map(|(_, documents)| documents.iter().map(Document::yaml).collect()).collect();
     for edit in edits {
-        let found =
-            read.iter_mut().flat_map(|(_, documents)| documents).find(|document| document.object == edit.object);
-        match found {
+        match found(&mut read, &edit.object) {
             Some(document) => place::change(document, edit)?,
             None => return Err(missing(&edit.object, &read)),
         }
@@ -190,6 +188,10 @@ pub fn edited(files: &[Upstream<'_>], edits: &[Edit], images: &[String]) -> Resu
             .collect(),
     };
     Ok(read.into_iter().zip(before).map(whole).collect())
+}
+
+fn found<'d>(read: &'d mut [(&str, Vec<Document>)], object: &Object) -> Option<&'d mut Document> {
+    read.iter_mut().flat_map(|(_, documents)| documents).find(|document| document.object == *object)
 }
 
 fn unique(read: &[(&str, Vec<Document>)]) -> Result<(), EditError> {

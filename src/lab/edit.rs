@@ -123,18 +123,16 @@ impl fmt::Display for Path {
 pub fn shown(steps: &[Step]) -> String {
     let mut text = String::new();
     for step in steps {
-        if !text.is_empty() && !matches!(step, Step::Named(_) | Step::Item(_)) {
-            text.push('.');
-        }
-        match step {
-            Step::Key(key) if key.chars().all(plain) => text.push_str(key),
-            Step::Key(key) => text.push_str(&format!("\"{key}\"")),
-            Step::Named(name) => text.push_str(&format!("[{name}]")),
-            Step::Item(at) => text.push_str(&format!("[{at}]")),
-            Step::Json => text.push_str("(json)"),
-        }
+        let (before, word, after) = match step {
+            Step::Key(key) if key.chars().all(plain) => (".", key.clone(), ""),
+            Step::Key(key) => (".\"", key.clone(), "\""),
+            Step::Named(name) => ("[", name.clone(), "]"),
+            Step::Item(at) => ("[", at.to_string(), "]"),
+            Step::Json => (".", "(json)".into(), ""),
+        };
+        text.extend([before, &word, after]);
     }
-    text
+    text.strip_prefix('.').map_or_else(|| text.clone(), str::to_owned)
 }
 
 fn plain(c: char) -> bool {

@@ -31,7 +31,6 @@ pub(super) async fn manifests(
     quiet: Stream<'_>,
 ) -> Result<Exit, Failure> {
     let (_, plan) = up::drafted(cx, want)?;
-    draft::complete(&plan)?;
     let files = cmd::plan::manifests::manifests(cx, &plan).await?;
     shown(output, quiet, || cmd::plan::manifests::text(&files), || cmd::plan::manifests::json(&files));
     Ok(Exit::Done)

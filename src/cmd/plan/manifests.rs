@@ -7,10 +7,11 @@ use crate::artifact::FetchError;
 use crate::artifact::apt::Archive;
 use crate::artifact::store::{Reach, Store};
 use crate::cmd::cx::Cx;
+use crate::cmd::draft::complete;
 use crate::cmd::fetch::not_fetched;
 use crate::failure::{Exit, Failure};
 use crate::install::manifest::{EditError, Edited, as_applied, upstream};
-use crate::lab::calico::{self, EtcdClient};
+use crate::lab::calico::{EtcdClient, wants_client};
 use crate::lab::plan::Plan;
 
 #[cfg(test)]
@@ -18,13 +19,16 @@ mod tests;
 
 /// The manifests of a plan with its edits in them, out of the cache alone. What only `up` makes is named in its place.
 pub async fn manifests(cx: &Cx<'_>, plan: &Plan) -> Result<Vec<Edited>, Failure> {
-    if plan.calico.is_none() {
+    let Some(calico) = &plan.calico else {
         let none = Failure::new(Exit::Usage, "plan.manifests", format!("show the manifests of {}", plan.lab));
-        return Err(none.because_text("the lab installs no Calico by manifests").hint("calicolab labs"));
+        return Err(none.because_text("the lab installs no Calico by manifests").hint("calicolab labs matrix"));
+    };
+    if calico.manifests.iter().any(|file| plan.missing.iter().any(|wanted| wanted.name == file.of)) {
+        complete(plan)?;
     }
     let store = Store::new(cx.cache.clone(), plan.lab.clone(), Reach::Offline, Archive::of_host());
     let files = upstream(&store, plan, &cx.events).await.map_err(|error| not_there(&error, plan))?;
-    let secret = calico::wants_client(plan).then_some(EtcdClient {
+    let secret = wants_client(plan).then_some(EtcdClient {
         ca: "the lab's own authority, made by up",
         cert: "a client's certificate, made by up",
         key: "its key, made by up",

@@ -24,7 +24,7 @@ pub(super) fn read(file: &Upstream<'_>) -> Result<Vec<Document>, EditError> {
         with_snippet: false,
     };
     let values: Vec<Value> = serde_saphyr::from_multiple_with_options(file.text, options)
-        .map_err(|source| EditError::NotYaml { file: file.name.into(), source })?;
+        .map_err(|source| EditError::NotYaml { file: file.name.into(), source: Box::new(source) })?;
     let there = values.into_iter().zip(1..).filter(|(value, _)| !value.is_null());
     there.map(|(value, number)| document(value, number, file.name)).collect()
 }

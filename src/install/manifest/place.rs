@@ -38,29 +38,29 @@ fn walk(value: &mut Value, edit: &Edit, at: usize) -> Result<(), EditError> {
         }
         Step::Named(_) | Step::Item(_) => {
             let is = kind(value);
-            let list = value.as_array_mut().ok_or_else(|| other_kind(edit, at, is, "a list"))?;
+            let items = value.as_array_mut().ok_or_else(|| other_kind(edit, at, is, "a list"))?;
             let found = match step {
-                Step::Named(name) => list.iter().position(|item| called(item) == Some(name)),
-                Step::Item(number) => Some(*number).filter(|number| *number < list.len()),
+                Step::Named(name) => items.iter().position(|item| called(item) == Some(name)),
+                Step::Item(number) => Some(*number).filter(|number| *number < items.len()),
                 Step::Key(_) | Step::Json => None,
             };
             match (found, &edit.change) {
-                (Some(found), _) if !last => walk(&mut list[found], edit, at + 1),
+                (Some(found), _) if !last => walk(&mut items[found], edit, at + 1),
                 (Some(found), Change::Set(new) | Change::Put(new)) => {
-                    list[found] = new.clone();
+                    items[found] = new.clone();
                     Ok(())
                 }
                 (Some(found), Change::Remove) => {
-                    list.remove(found);
+                    items.remove(found);
                     Ok(())
                 }
                 (None, Change::Put(new)) if last => {
-                    list.push(new.clone());
+                    items.push(new.clone());
                     Ok(())
                 }
                 (None, _) => {
                     let there =
-                        list.iter().zip(0..).map(|(item, i)| called(item).map_or(format!("[{i}]"), str::to_owned));
+                        items.iter().zip(0..).map(|(item, i)| called(item).map_or(format!("[{i}]"), str::to_owned));
                     let word = shown(std::slice::from_ref(step));
                     Err(no_place(edit, at, word.trim_matches(['[', ']']), there.collect()))
                 }
@@ -98,8 +98,8 @@ pub(super) fn align(document: &mut Document, edit: &Edit) {
     for step in &steps[..last] {
         value = match (value, step) {
             (Some(Value::Object(group)), Step::Key(key)) => group.get_mut(key),
-            (Some(Value::Array(list)), Step::Named(name)) => list.iter_mut().find(|item| called(item) == Some(name)),
-            (Some(Value::Array(list)), Step::Item(number)) => list.get_mut(*number),
+            (Some(Value::Array(items)), Step::Named(name)) => items.iter_mut().find(|item| called(item) == Some(name)),
+            (Some(Value::Array(items)), Step::Item(number)) => items.get_mut(*number),
             _ => None,
         };
     }

@@ -77,11 +77,8 @@ pub(super) fn calico(
     let edits = edits(&mut fields);
     if let Some(version) = &version {
         goes_with(&mut fields, version, kubernetes, network);
-        if let Some(problem) =
-            wrapping(version, encapsulation.as_ref()).or_else(|| finding(version, detection.as_ref()))
-        {
-            fields.problem(problem);
-        }
+        let wrong = [wrapping(version, encapsulation.as_ref()), finding(version, detection.as_ref())];
+        wrong.into_iter().flatten().for_each(|problem| fields.problem(problem));
     }
     if let Some(found) = datastore.as_ref().filter(|found| found.value == Datastore::Etcd)
         && kubernetes.is_some_and(|kubernetes| kubernetes.value.etcd.is_none())
@@ -120,7 +117,8 @@ pub(super) fn versioned(
             "{calico}" => ("calico", calico),
             _ => return Some(said),
         };
-        if release.is_none() {
+        // Where something is wrong already, its version may be what is.
+        if release.is_none() && top.problems().is_empty() {
             let at = top.at().clone();
             let message = format!("artifact `{}` is of the lab's own `{word}`, which has no version", artifact.name);
             top.problem(Problem::new(&at, message).remedy(format!("write for example `{word}: {{version: 1.20.8}}`")));

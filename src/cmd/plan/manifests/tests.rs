@@ -11,7 +11,7 @@ fn sample(name: &str, text: &str) -> Vec<Pristine> {
 fn diff(lab: &str, sets: &[&str], files: &[Pristine]) -> String {
     let plan = carried(lab, sets);
     let client = EtcdClient { ca: "CA", cert: "CERT", key: "KEY" };
-    let client = calico::wants_client(&plan).then_some(client);
+    let client = wants_client(&plan).then_some(client);
     text(&as_applied(&plan, files, client.as_ref()).unwrap_or_else(|error| panic!("{lab}: {error}")))
 }
 

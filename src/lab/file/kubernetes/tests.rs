@@ -35,6 +35,12 @@ fn every_problem_is_told_with_place_and_remedy() {
             "file: var/lib/calicolab/images/node.tar",
         ),
         ("calico-3.21-kdd", &[], "kubernetes: {version: 1.20.8}\n", ""),
+        (
+            "primer",
+            &[],
+            "    apt: {package: runc, suite: bookworm}",
+            "    version: \"{calico}\"\n    url: {urls: ['http://x.example/y']}",
+        ),
         ("calico-3.21-kdd", &[], "{of: calico-release, member: \"release", "{of: calico-relase, membre: \"release"),
         (
             "calico-3.21-kdd",
