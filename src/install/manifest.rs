@@ -80,19 +80,17 @@ pub enum EditError {
         second: String,
     },
     /// An edit of an object that is in no file.
-    #[error("there is no {object} in {}; {}", files.join(", "), near(nearest.as_ref(), there))]
+    #[error("there is no {object} in {}; {near}", files.join(", "))]
     Missing {
         /// The object.
         object: Object,
         /// The files that were looked through.
         files: Vec<String>,
-        /// The object that may have been meant.
-        nearest: Option<String>,
-        /// All of the same kind; all at all where there is none.
-        there: Vec<String>,
+        /// The object that may have been meant; else all of its kind; else all.
+        near: String,
     },
     /// An edit of a place that is not there.
-    #[error("{object} has no `{at}`: no `{step}` there; {}", near(nearest.as_ref(), there))]
+    #[error("{object} has no `{at}`: no `{step}` there; {near}")]
     NoPlace {
         /// The object.
         object: Object,
@@ -100,13 +98,11 @@ pub enum EditError {
         at: String,
         /// The step that leads nowhere, with those before it.
         step: String,
-        /// What may have been meant.
-        nearest: Option<String>,
-        /// What is there.
-        there: Vec<String>,
+        /// What may have been meant, else all that is there.
+        near: String,
     },
     /// A path that goes into what has no inside of that kind.
-    #[error("{object} has no `{at}`: `{step}` is {is}, not {wanted}")]
+    #[error("{object} has no `{at}`: `{step}` is {what}")]
     OtherKind {
         /// The object.
         object: Object,
@@ -114,10 +110,8 @@ pub enum EditError {
         at: String,
         /// The place that is something else.
         step: String,
-        /// What it is.
-        is: &'static str,
-        /// What the path wants.
-        wanted: &'static str,
+        /// What it is, and what the path wants.
+        what: String,
     },
     /// A text that should be JSON.
     #[error("`{step}` of {object} is no JSON")]
@@ -130,7 +124,9 @@ pub enum EditError {
         source: serde_json::Error,
     },
     /// An image that no node has.
-    #[error("{object} wants the image `{image}` for its container `{container}`, which the lab brings to no node; {}", near(nearest.as_ref(), there))]
+    #[error(
+        "{object} wants the image `{image}` for its container `{container}`, which the lab brings to no node; {near}"
+    )]
     Image {
         /// The object.
         object: Object,
@@ -138,15 +134,14 @@ pub enum EditError {
         container: String,
         /// The image.
         image: String,
-        /// What may be meant.
-        nearest: Option<String>,
-        /// The images the nodes have.
-        there: Vec<String>,
+        /// What may be meant, else all images that the nodes have.
+        near: String,
     },
 }
 
-fn near(nearest: Option<&String>, there: &[String]) -> String {
-    match (nearest, there) {
+/// What may have been meant by `word` where `there` is what is there.
+fn near(word: &str, there: &[String]) -> String {
+    match (crate::lab::problem::nearest(word, there), there) {
         (Some(nearest), _) => format!("`{nearest}` is there"),
         (None, []) => "nothing is there".into(),
         (None, there) => format!("there is {}", there.join(", ")),
@@ -210,9 +205,8 @@ fn missing(object: &Object, read: &[(&str, Vec<Document>)]) -> EditError {
     let alike: Vec<String> = all.iter().filter(|other| other.kind == object.kind).map(ToString::to_string).collect();
     let there = if alike.is_empty() { all.iter().map(ToString::to_string).collect() } else { alike };
     EditError::Missing {
-        nearest: crate::lab::problem::nearest(&object.to_string(), &there).map(str::to_owned),
+        near: near(&object.to_string(), &there),
         object: object.clone(),
         files: read.iter().map(|(name, _)| format!("`{name}`")).collect(),
-        there,
     }
 }

@@ -5,9 +5,8 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 use serde_saphyr::LitStr;
 
-use super::{EditError, Upstream};
+use super::{EditError, Upstream, near};
 use crate::lab::edit::Object;
-use crate::lab::problem::nearest;
 
 /// One object and all that is in it.
 pub(super) struct Document {
@@ -58,8 +57,7 @@ impl Document {
                             object: self.object.clone(),
                             container: container["name"].as_str().unwrap_or_default().into(),
                             image: said.into(),
-                            nearest: nearest(said, images).map(str::to_owned),
-                            there: images.to_vec(),
+                            near: near(said, images),
                         });
                     };
                     container["image"] = image.into();

@@ -2,10 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::EditError;
 use super::document::Document;
+use super::{EditError, near};
 use crate::lab::edit::{Change, Edit, Step, shown};
-use crate::lab::problem::nearest;
 
 /// Make the change, or say which step of its path leads nowhere.
 pub(super) fn change(document: &mut Document, edit: &Edit) -> Result<(), EditError> {
@@ -33,7 +32,7 @@ fn walk(value: &mut Value, edit: &Edit, at: usize) -> Result<(), EditError> {
             let there: Vec<String> = group.keys().cloned().collect();
             match group.get_mut(key) {
                 Some(inner) => walk(inner, edit, at + 1),
-                None => Err(no_place(edit, at, key, there)),
+                None => Err(no_place(edit, at, key, &there)),
             }
         }
         Step::Named(_) | Step::Item(_) => {
@@ -59,10 +58,11 @@ fn walk(value: &mut Value, edit: &Edit, at: usize) -> Result<(), EditError> {
                     Ok(())
                 }
                 (None, _) => {
-                    let there =
-                        items.iter().zip(0..).map(|(item, i)| called(item).map_or(format!("[{i}]"), str::to_owned));
+                    let names = items.iter().zip(0..);
+                    let there: Vec<String> =
+                        names.map(|(item, i)| called(item).map_or(format!("[{i}]"), str::to_owned)).collect();
                     let word = shown(std::slice::from_ref(step));
-                    Err(no_place(edit, at, word.trim_matches(['[', ']']), there.collect()))
+                    Err(no_place(edit, at, word.trim_matches(['[', ']']), &there))
                 }
             }
         }
@@ -70,9 +70,11 @@ fn walk(value: &mut Value, edit: &Edit, at: usize) -> Result<(), EditError> {
 }
 
 fn in_group(group: &mut Map<String, Value>, key: &str, edit: &Edit, at: usize) -> Result<(), EditError> {
-    let there = || group.keys().cloned().collect();
     match &edit.change {
-        Change::Set(_) | Change::Remove if !group.contains_key(key) => Err(no_place(edit, at, key, there())),
+        Change::Set(_) | Change::Remove if !group.contains_key(key) => {
+            let there: Vec<String> = group.keys().cloned().collect();
+            Err(no_place(edit, at, key, &there))
+        }
         Change::Set(new) | Change::Put(new) => {
             group.insert(key.into(), new.clone());
             Ok(())
@@ -177,16 +179,20 @@ fn reached(edit: &Edit, at: usize) -> String {
     }
 }
 
-fn other_kind(edit: &Edit, at: usize, is: &'static str, wanted: &'static str) -> EditError {
-    EditError::OtherKind { object: edit.object.clone(), at: edit.at.to_string(), step: reached(edit, at), is, wanted }
+fn other_kind(edit: &Edit, at: usize, is: &str, wanted: &str) -> EditError {
+    EditError::OtherKind {
+        object: edit.object.clone(),
+        at: edit.at.to_string(),
+        step: reached(edit, at),
+        what: format!("{is}, not {wanted}"),
+    }
 }
 
-fn no_place(edit: &Edit, at: usize, word: &str, there: Vec<String>) -> EditError {
+fn no_place(edit: &Edit, at: usize, word: &str, there: &[String]) -> EditError {
     EditError::NoPlace {
         object: edit.object.clone(),
         at: edit.at.to_string(),
         step: shown(&edit.at.steps()[..=at]),
-        nearest: nearest(word, &there).map(str::to_owned),
-        there,
+        near: near(word, there),
     }
 }
