@@ -255,6 +255,9 @@ pub enum Verb {
         /// The cluster; the lab's name if left out
         #[arg(short, long, env = "CALICOLAB_CLUSTER", value_name = "NAME")]
         name: Option<String>,
+        /// Show what the lab changes in Calico's own manifests instead, as a diff
+        #[arg(long, env = "CALICOLAB_PLAN_MANIFESTS")]
+        manifests: bool,
         #[command(flatten)]
         wish: Wish,
         #[command(flatten)]

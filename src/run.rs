@@ -284,8 +284,12 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
         Verb::Logs { node, which, console, unit, tail } => {
             look::logs(cx, which, node.as_deref(), *console, unit.as_deref(), *tail).await
         }
-        Verb::Plan { lab, name, wish, form } => {
-            look::planned(cx, &want(lab, name.as_deref(), wish)?, form.output, quiet).await
+        Verb::Plan { lab, name, manifests, wish, form } => {
+            let want = want(lab, name.as_deref(), wish)?;
+            match manifests {
+                false => look::planned(cx, &want, form.output, quiet).await,
+                true => look::manifests(cx, &want, form.output, quiet).await,
+            }
         }
         Verb::Lock { names, how, form } => lock::lock(cx, names, how, form.output, quiet).await,
         Verb::Fetch { lab, all_archs, dry_run, form } => {

@@ -22,6 +22,7 @@ pub mod shelf;
 pub mod store;
 #[cfg(test)]
 mod support;
+pub mod texts;
 mod unpack;
 mod unpinned;
 

@@ -42,6 +42,8 @@ pub enum LabsVerb {
         /// The lab
         lab: String,
     },
+    /// Say which Calico goes with which Kubernetes, and why others do not
+    Matrix,
     /// Begin a lab of your own in a folder of labs
     New {
         /// Its name

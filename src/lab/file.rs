@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::images::Images;
 use super::kernel::{Module, NEEDS, Need};
+use super::kubernetes::{Calico, Kubernetes};
 use super::name::{LabName, NodeName};
 use super::pin::{Arch, Source, filled};
 use super::placement::{PLACEMENTS, Placement};
@@ -17,6 +18,7 @@ use super::tree::{self, Fields};
 use super::{lock_file, scalar};
 
 pub(in crate::lab) mod artifacts;
+mod kubernetes;
 mod sections;
 #[cfg(test)]
 pub(in crate::lab) mod tests;
@@ -49,6 +51,12 @@ pub struct Lab {
     pub placement: Placement,
     /// The routing.
     pub bgp: Bgp,
+    /// Which Kubernetes, where the lab says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<Kubernetes>,
+    /// Which Calico, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calico: Option<Calico>,
     /// The files the nodes get.
     pub artifacts: Vec<Artifact>,
     /// How long proving may take.
@@ -76,6 +84,11 @@ impl Lab {
             top.get("placement", scalar::choice(&PLACEMENTS)).map_or_else(Placement::default, |found| found.value);
         let bgp = sections::bgp(&mut top, nodes.as_ref());
         let artifacts = artifacts::artifacts(&mut top);
+        let kubernetes = kubernetes::kubernetes(&mut top, installer.as_ref());
+        let calico = kubernetes::calico(&mut top, kubernetes.as_ref(), &network, artifacts.as_deref());
+        let releases =
+            [kubernetes.as_ref().map(|found| found.value.version), calico.as_ref().map(|calico| calico.version)];
+        let artifacts = artifacts.map(|artifacts| kubernetes::versioned(&mut top, artifacts, releases));
         let proof = sections::proof(&mut top);
         let arch = image.as_ref().and_then(|image| {
             match images.fits(&image.value, installer.as_ref().map(|found| found.value)) {
@@ -100,12 +113,21 @@ impl Lab {
                 network,
                 placement,
                 bgp,
+                kubernetes: kubernetes.map(|found| found.value),
+                calico,
                 artifacts: artifacts?,
                 proof,
             })
         })();
         Problems::none_or(problems)?;
         Ok(lab.expect("whatever is missing has been noted as a problem"))
+    }
+}
+
+impl Lab {
+    /// The artifact called `name`.
+    pub fn artifact(&self, name: &str) -> Option<&Artifact> {
+        self.artifacts.iter().find(|artifact| artifact.name == name)
     }
 }
 
@@ -213,7 +235,8 @@ pub enum On {
 pub struct Artifact {
     /// Name of the pin.
     pub name: String,
-    /// The upstream's version; none of a Debian package, whose version is what its suite has.
+    /// The upstream's version; none of a Debian package, whose version is what its suite has. `{kubernetes}` and
+    /// `{calico}` in lab.yaml are the lab's own.
     pub version: Option<String>,
     /// Where it comes from, before [`Source::filled`].
     pub source: Source,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 pub use super::addressing::LabNet;
 use super::file::{Artifact, Installer, Lab, On, Taken, Timers};
 use super::kernel::{Module, Need};
+use super::kubernetes::{Calico, Kubernetes};
 use super::name::{ClusterName, LabName, NodeName, PerNode};
 use super::pin::{Arch, Lock, Pin, Wanted};
 pub use super::placement::{Away, Placement};
@@ -51,6 +52,12 @@ pub struct Plan {
     pub away: Option<Away>,
     /// The routing that is wanted.
     pub bgp: BgpPlan,
+    /// Which Kubernetes, where the lab says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<Kubernetes>,
+    /// Which Calico, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calico: Option<Calico>,
     /// Pinned files and where they go.
     pub artifacts: Vec<Placed>,
     /// Artifacts for which the lock has no digest: `up` refuses while there are any.
@@ -179,6 +186,24 @@ impl Plan {
     pub fn master_node(&self) -> &NodePlan {
         &self.nodes[&self.master]
     }
+
+    /// Length of every node's blocks, in bits of prefix.
+    pub fn block_len(&self) -> u8 {
+        self.master_node().block.prefix_len()
+    }
+
+    /// Largest packet of a pod, in bytes of IP: what the wrapping leaves of the lab network's.
+    pub fn pod_mtu(&self) -> u16 {
+        self.network.mtu - self.calico.as_ref().map_or(0, |calico| calico.encapsulation.overhead())
+    }
+
+    /// Where the lab's own etcd answers its clients, a URL a member; none where it runs none.
+    pub fn etcd_endpoints(&self) -> Vec<String> {
+        let Some(etcd) = self.kubernetes.as_ref().and_then(|kubernetes| kubernetes.etcd) else { return Vec::new() };
+        let scheme = if etcd.tls { "https" } else { "http" };
+        let members = self.nodes.iter().filter(|(name, _)| etcd.on == On::All || **name == self.master);
+        members.map(|(_, node)| format!("{scheme}://{}:2379", node.address)).collect()
+    }
 }
 
 /// Make the plan. Pure and total: a [`Lab`] cannot be wrong, and what the lock lacks becomes [`Plan::missing`].
@@ -204,6 +229,7 @@ pub fn plan(lab: &Lab, lock: &Lock, cluster: &ClusterName, net: LabNet) -> Plan 
         }
     });
     let (artifacts, missing) = placed(lab, lock);
+    let calico = lab.calico.clone().map(|calico| filled(calico, lab, &artifacts));
     Plan {
         schema: PLAN_SCHEMA,
         cluster: cluster.clone(),
@@ -239,6 +265,8 @@ pub fn plan(lab: &Lab, lock: &Lock, cluster: &ClusterName, net: LabNet) -> Plan 
             reflectors: lab.bgp.reflectors.clone(),
             timers: lab.bgp.timers,
         },
+        kubernetes: lab.kubernetes.clone(),
+        calico,
         artifacts,
         missing,
         proof: lab.proof,
@@ -271,6 +299,16 @@ fn peers(
             Some(Peer { node: other.clone(), address: address(at), kind, passive: address(index) < address(at) })
         })
         .collect()
+}
+
+/// The same with the versions of its artifacts in the names of their members and images.
+fn filled(calico: Calico, lab: &Lab, placed: &[Placed]) -> Calico {
+    let version = |name: &str| {
+        let pinned = placed.iter().find(|placed| placed.pin.name == name).map(|placed| placed.pin.version.as_str());
+        pinned.or_else(|| lab.artifact(name)?.version.as_deref()).unwrap_or_default().to_owned()
+    };
+    let manifests = calico.manifests.iter().map(|file| file.filled(&version(&file.of), lab.arch)).collect();
+    Calico { manifests, ..calico }
 }
 
 fn placed(lab: &Lab, lock: &Lock) -> (Vec<Placed>, Vec<Wanted>) {

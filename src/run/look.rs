@@ -26,6 +26,18 @@ pub(super) async fn planned(cx: &Cx<'_>, want: &up::Want, output: Format, quiet:
     draft::complete(&plan).map(|()| Exit::Done)
 }
 
+pub(super) async fn manifests(
+    cx: &Cx<'_>,
+    want: &up::Want,
+    output: Format,
+    quiet: Stream<'_>,
+) -> Result<Exit, Failure> {
+    let (_, plan) = up::drafted(cx, want)?;
+    let files = cmd::plan::manifests::manifests(cx, &plan).await?;
+    shown(output, quiet, || cmd::plan::manifests::text(&files), || cmd::plan::manifests::json(&files));
+    Ok(Exit::Done)
+}
+
 pub(super) async fn list_clusters(cx: &Cx<'_>, output: Format, quiet: Stream<'_>) -> Result<Exit, Failure> {
     let found = cx.home.list().map_err(|error| Failure::of_state("list the clusters", &error))?;
     let mut powers = Vec::new();
