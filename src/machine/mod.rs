@@ -1,5 +1,6 @@
 //! Machine providers: six verbs, and nothing of SSH, downloads, Kubernetes or BGP.
 
+pub mod ability;
 mod choose;
 pub mod incus;
 pub mod qemu;
@@ -263,6 +264,16 @@ pub trait Provider: Send + Sync {
 
     /// Remove everything under the cluster's label; `Ok` when there is nothing; gathers every error.
     async fn destroy(&self, place: &Place) -> Result<(), ProviderError>;
+
+    /// How it holds machines still, if it can.
+    fn pauses(&self) -> Option<&dyn ability::Pause> {
+        None
+    }
+
+    /// How it keeps machines as they are and brings them back, if it can.
+    fn saves(&self) -> Option<&dyn ability::Save> {
+        None
+    }
 }
 
 /// The line that a provider writes to a console before each start of its machine.
