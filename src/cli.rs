@@ -2,6 +2,7 @@
 
 pub mod broken;
 mod bytes;
+pub mod points;
 
 use std::path::PathBuf;
 
@@ -176,6 +177,11 @@ pub enum Verb {
     },
     #[command(flatten)]
     Broken(broken::Broken),
+    /// Points: a whole lab kept as it is, and brought back proven
+    Snapshot {
+        #[command(subcommand)]
+        verb: points::SnapshotVerb,
+    },
     /// List the clusters
     Ls {
         #[command(flatten)]

@@ -6,6 +6,7 @@ mod config;
 mod labs;
 mod lock;
 mod look;
+mod points;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -112,6 +113,7 @@ fn fetches(verb: &Verb) -> bool {
         Verb::Down { .. }
             | Verb::Stop { .. }
             | Verb::Verify { .. }
+            | Verb::Snapshot { .. }
             | Verb::Ls { .. }
             | Verb::Status { .. }
             | Verb::Ssh { .. }
@@ -131,6 +133,7 @@ fn word(verb: &Verb) -> &'static str {
         Verb::Start { .. } => "start",
         Verb::Verify { .. } => "verify",
         Verb::Broken(verb) => broken::word(verb),
+        Verb::Snapshot { verb } => points::word(verb),
         _ => "calicolab",
     }
 }
@@ -248,6 +251,7 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
             verify::unproven(&cluster, &proof).map_or(Ok(Exit::Done), Err)
         }
         Verb::Broken(verb) => Box::pin(broken::story(cx, verb, quiet)).await,
+        Verb::Snapshot { verb } => Box::pin(points::story(cx, verb, quiet)).await,
         Verb::Ls { form } => look::list_clusters(cx, form.output, quiet).await,
         Verb::Status { which, form } => look::status(cx, which.name.as_deref(), form.output, quiet).await,
         Verb::Ssh { which, node, words } => cmd::shell::login(cx, &cx.which(which.name.as_deref())?, node, words),

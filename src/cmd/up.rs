@@ -21,6 +21,7 @@ use super::cx::{Cx, counted, not_locked};
 use super::draft::{Draft, complete, installable};
 use super::fetch::plan_offline;
 use super::kept::{self, keep, read_plan};
+use super::snapshot::{not_half_way, points};
 use super::{down, needs, verify};
 
 /// What is asked of `up`.
@@ -118,6 +119,7 @@ pub async fn planned<'a>(cx: &Cx<'a>, want: &Want) -> Result<(Planned<'a>, Strin
     let known = known(cx, &want.cluster)?;
     if known.is_some() {
         same_plan(cx, &plan)?;
+        not_half_way(&want.cluster, &points(cx, &want.cluster))?;
     }
     let kind = known.as_ref().map(|state| state.provider).or(want.provider);
     let choice = choose(cx.providers, kind, &plan).await.map_err(|error| {
@@ -208,6 +210,12 @@ fn write_down(cx: &Cx<'_>, locked: &mut Locked, plan: &Plan) -> Result<(), Failu
 async fn raise(cx: &Cx<'_>, want: &Want, planned: &Planned<'_>, locked: &mut Locked) -> Result<Proof, Failure> {
     let Planned { draft, plan, provider } = planned;
     let place = cx.place(&plan.cluster)?;
+    if let Some(ability) = provider.pauses()
+        && let Err(error) = ability.resume(&place).await
+    {
+        // What stands still and stays so is found by the proof.
+        cx.events.warn(format!("{error}"));
+    }
     let exists = provider
         .machines(&place)
         .await
@@ -216,7 +224,7 @@ async fn raise(cx: &Cx<'_>, want: &Want, planned: &Planned<'_>, locked: &mut Loc
     if matches!(locked.state().phase, Phase::Ready { .. }) && plan.nodes.names().all(running) {
         cx.events.note(format!("`{}` is up already; it is proven again", plan.cluster));
         let remotes = kept::connect(cx, &plan.cluster, plan, locked.state()).await?;
-        return prove(cx, plan, &bring::askers_or_why(&remotes), locked).await;
+        return prove(cx, plan, &bring::askers_or_why(&remotes), locked, patient(plan)).await;
     }
     let leased = lease(cx, plan, locked, running).await?;
     record(locked, |state| {
@@ -225,7 +233,12 @@ async fn raise(cx: &Cx<'_>, want: &Want, planned: &Planned<'_>, locked: &mut Loc
     })?;
     let site = Site { cx, draft, plan, provider: *provider, leased: &leased, boot_limit: want.boot_limit };
     let remotes: PerNode<Remote> = bring::machines(&site, locked).await?;
-    prove(cx, plan, &bring::askers(&remotes), locked).await
+    prove(cx, plan, &bring::askers(&remotes), locked, patient(plan)).await
+}
+
+/// Patience for what has just been started.
+fn patient(plan: &Plan) -> (Pace, Duration) {
+    (Pace::SessionsFirst, Duration::from_secs(plan.proof.up_s))
 }
 
 async fn lease(
@@ -247,17 +260,17 @@ fn record(locked: &mut Locked, change: impl FnOnce(&mut ClusterState)) -> Result
     locked.record(change).map_err(|error| not_locked(&cluster, &error))
 }
 
-/// Take the whole proof with `up`'s patience, and remember how it ended.
+/// Take the whole proof, and remember how it ended.
 pub async fn prove(
     cx: &Cx<'_>,
     plan: &Plan,
     askers: &crate::proof::ask::Askers,
     locked: &mut Locked,
+    (pace, patience): (Pace, Duration),
 ) -> Result<Proof, Failure> {
     let checks = expect::expect(plan);
-    let patience = Duration::from_secs(plan.proof.up_s);
     let taking = async {
-        let proof = crate::proof::round::prove(plan, &checks, askers, Pace::SessionsFirst, patience, &cx.events).await;
+        let proof = crate::proof::round::prove(plan, &checks, askers, pace, patience, &cx.events).await;
         let outcome = verify::outcome(&proof);
         let verdict = verify::unproven(&plan.cluster, &proof);
         let last = keep(&locked.folder(), &proof)?;

@@ -1,4 +1,4 @@
-//! Speaks QMP over a unix socket: greeting, status, power button, quit; each answer has a limit.
+//! Speaks QMP over a unix socket: status, power button, quit, standing still, streams of memory; each answer has a limit.
 
 use std::io;
 use std::path::Path;
@@ -108,6 +108,51 @@ impl Qmp {
         self.ask("system_powerdown").await.map(drop)
     }
 
+    /// Stop the guest's processors. Its disks are quiet when this returns.
+    pub async fn stop(&mut self) -> Result<(), QmpError> {
+        self.ask("stop").await.map(drop)
+    }
+
+    /// Let the guest's processors run on, after a stream of its memory was sent too: what it had given away for that
+    /// (its disks) is taken back.
+    pub async fn cont(&mut self) -> Result<(), QmpError> {
+        self.ask("cont").await.map(drop)
+    }
+
+    /// From here on write what the guest changes of `drive` to `overlay`, a qcow2 file that is there and empty; what
+    /// was written to so far is only read.
+    pub async fn overlay(&mut self, drive: &str, overlay: &str) -> Result<(), QmpError> {
+        let how = json!({ "device": drive, "snapshot-file": overlay, "format": "qcow2", "mode": "existing" });
+        self.ask_with("blockdev-snapshot-sync", how).await.map(drop)
+    }
+
+    /// Begin to send memory and devices to who listens on the unix socket `to`, as fast as that reads.
+    pub async fn send(&mut self, to: &str) -> Result<(), QmpError> {
+        /// QEMU's own default is 128 MiB a second.
+        const NO_LIMIT: u64 = 1 << 40;
+        self.ask_with("migrate-set-parameters", json!({ "max-bandwidth": NO_LIMIT })).await?;
+        self.ask_with("migrate", json!({ "uri": format!("unix:{to}") })).await.map(drop)
+    }
+
+    /// How the sending stands: done or not; an error if it failed.
+    pub async fn sent(&mut self) -> Result<bool, QmpError> {
+        const ASKED: &str = "query-migrate";
+        let answer = self.ask(ASKED).await?;
+        match answer.get("status").and_then(Value::as_str) {
+            Some("completed") => Ok(true),
+            Some("failed" | "cancelled") => {
+                let why = answer.get("error-desc").and_then(Value::as_str).unwrap_or("the stream broke off");
+                Err(QmpError::Refused { during: ASKED, why: why.into() })
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Listen on the unix socket `from` for a stream of memory and devices (QEMU was started to wait for one).
+    pub async fn receive(&mut self, from: &str) -> Result<(), QmpError> {
+        self.ask_with("migrate-incoming", json!({ "uri": format!("unix:{from}") })).await.map(drop)
+    }
+
     /// End QEMU. Its process is gone some moments later.
     pub async fn quit(mut self) -> Result<(), QmpError> {
         match self.ask("quit").await {
@@ -118,12 +163,16 @@ impl Qmp {
     }
 
     async fn ask(&mut self, command: &'static str) -> Result<Value, QmpError> {
-        let limit = self.limit;
-        bounded(command, limit, self.exchange(command)).await
+        self.ask_with(command, json!({})).await
     }
 
-    async fn exchange(&mut self, command: &'static str) -> Result<Value, QmpError> {
-        let request = format!("{}\n", json!({ "execute": command }));
+    async fn ask_with(&mut self, command: &'static str, how: Value) -> Result<Value, QmpError> {
+        let limit = self.limit;
+        bounded(command, limit, self.exchange(command, &how)).await
+    }
+
+    async fn exchange(&mut self, command: &'static str, how: &Value) -> Result<Value, QmpError> {
+        let request = format!("{}\n", json!({ "execute": command, "arguments": how }));
         let sent = self.stream.get_mut().write_all(request.as_bytes()).await;
         sent.map_err(|source| QmpError::Broken { during: command, source })?;
         loop {
