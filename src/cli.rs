@@ -138,6 +138,9 @@ pub enum Verb {
         /// All clusters of this user
         #[arg(long)]
         all: bool,
+        /// Keep the points, and with them the way back
+        #[arg(long)]
+        keep_points: bool,
     },
     /// Power the machines off, keeping their disks
     Stop {

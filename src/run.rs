@@ -22,6 +22,7 @@ use crate::cluster::home::Home;
 use crate::cluster::lease::Leases;
 use crate::cluster::state;
 use crate::cmd::cx::{Cx, Interrupt};
+use crate::cmd::down::OfPoints;
 use crate::cmd::fetch::Archs;
 use crate::cmd::{self, power, up, verify};
 use crate::event::Events;
@@ -193,6 +194,10 @@ fn show_proof(proof: &Proof, output: Format, quiet: Stream<'_>, only_failures: b
     shown(output, quiet, text, || show::json(proof));
 }
 
+fn of_points(keep: bool) -> OfPoints {
+    if keep { OfPoints::Keep } else { OfPoints::Remove }
+}
+
 /// One verb from its beginning to its end. `talks` is whether standard output is for data.
 async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
     let quiet = (!talks).then_some(&cx.events);
@@ -216,15 +221,17 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
             }
             Ok(Exit::Done)
         }
-        Verb::Down { all: true, .. } => cmd::down::down_all(cx).await.map(|()| Exit::Done),
-        Verb::Down { name, all: false } => {
+        Verb::Down { all: true, keep_points, .. } => {
+            cmd::down::down_all(cx, of_points(*keep_points)).await.map(|()| Exit::Done)
+        }
+        Verb::Down { name, all: false, keep_points } => {
             let cluster = match name {
                 // Also one that nothing is remembered of: its machines may be there all the same.
                 Some(name) => cluster_name(Some(name), "")?,
                 None if cx.known()?.is_empty() => return Ok(Exit::Done),
                 None => cx.which(None)?,
             };
-            cmd::down::down(cx, &cluster).await.map(|()| Exit::Done)
+            cmd::down::down(cx, &cluster, of_points(*keep_points)).await.map(|()| Exit::Done)
         }
         Verb::Stop { which } => {
             let cluster = cx.which(which.name.as_deref())?;

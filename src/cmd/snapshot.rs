@@ -1,5 +1,6 @@
 //! `snapshot save`, `list`, `show`, `delete`: a running lab kept as it is, and what is kept of it.
 
+pub mod kept;
 pub mod restore;
 pub mod show;
 
@@ -22,12 +23,15 @@ use super::fault;
 use super::made::Made;
 use super::table::bytes;
 
-/// What a point holds of the cluster's folder, in its own folder `lab`: all that it takes to tell what it is of.
+/// The folder in a point's for what it holds of the cluster's.
+const LAB_FOLDER: &str = "lab";
+
+/// What a point holds of the cluster's folder: all that it takes to make the cluster again.
 const LAB: [&str; 7] = ["plan.json", "state.json", "made.json", "faults.json", "ssh", "pki", "rendered"];
 
 /// The points of a cluster.
 pub fn points(cx: &Cx<'_>, cluster: &ClusterName) -> Points {
-    Points::of(&cx.home.folder(cluster))
+    Points::of(&if kept::alone(cx, cluster) { kept::folder(cx, cluster) } else { cx.home.folder(cluster) })
 }
 
 /// How a cluster's machines are saved, if its provider can.
@@ -57,7 +61,7 @@ pub async fn save(cx: &Cx<'_>, cluster: &ClusterName, name: Option<PointName>) -
     ability.resume(&place).await.map_err(|error| not_saved(&error))?;
     worth_saving(locked.state(), provider, &place).await?;
     let saving = async {
-        let point = kept(&locked, ability, &place, &points, name).await?;
+        let point = written(&locked, ability, &place, &points, name).await?;
         let outcome = format!(
             "`{}`, {}; the lab stood still for {} ms",
             point.name,
@@ -98,7 +102,7 @@ async fn worth_saving(state: &ClusterState, provider: &dyn Provider, place: &Pla
     Ok(())
 }
 
-async fn kept(
+async fn written(
     locked: &Locked,
     ability: &dyn Save,
     place: &Place,
@@ -117,7 +121,7 @@ async fn kept(
     let id = format!("{}-{:x}", state.id, at.as_microsecond());
     let saved = ability.save(place, &state.nodes, &part.slot(&id, &shared)).await;
     let saved = saved.map_err(|error| not_saved(&error))?;
-    copied(&folder, &part.folder().join("lab"))
+    copied(&folder, &part.folder().join(LAB_FOLDER))
         .map_err(|error| failed(&PointError::Io { doing: "copied", path: folder.clone(), source: error }))?;
     let files = part.sums(&shared, disks(&saved), made.files()).await.map_err(|error| failed(&error))?;
     let proven = match (&state.phase, &state.last_proof) {
@@ -177,6 +181,9 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Remove a point, and the disks that nothing stands on any more.
 pub async fn delete(cx: &Cx<'_>, cluster: &ClusterName, name: &PointName) -> Result<(), Failure> {
+    if kept::alone(cx, cluster) {
+        return kept::remove(cx, cluster, name);
+    }
     let locked = cx.home.lock(cluster).map_err(|error| not_locked(cluster, &error))?;
     let points = points(cx, cluster);
     points.remove(name).map_err(|error| of_point("remove the point", &error))?;

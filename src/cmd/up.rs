@@ -18,11 +18,12 @@ use crate::ssh::Remote;
 
 use super::bring::{self, Site};
 use super::cx::{Cx, counted, not_locked};
+use super::down::{self, OfPoints};
 use super::draft::{Draft, complete, installable};
 use super::fetch::plan_offline;
 use super::kept::{self, keep, read_plan};
 use super::snapshot::{not_half_way, points};
-use super::{down, needs, verify};
+use super::{needs, verify};
 
 /// What is asked of `up`.
 pub struct Want {
@@ -45,7 +46,7 @@ pub struct Want {
 /// Bring the cluster up, or on, and prove it. On a running one this is `verify`.
 pub async fn up(cx: &Cx<'_>, want: &Want) -> Result<Proof, Failure> {
     if want.recreate && cx.known()?.contains(&want.cluster) {
-        down::down(cx, &want.cluster).await?;
+        down::down(cx, &want.cluster, OfPoints::Remove).await?;
     }
     finish_a_broken_down(cx, &want.cluster).await?;
     let mut steps = vec![Step::Plan];
@@ -68,7 +69,7 @@ pub async fn up(cx: &Cx<'_>, want: &Want) -> Result<Proof, Failure> {
     let machines = locked.state().machines.len();
     drop(locked);
     if want.down_on_failure {
-        return Err(match down::down(cx, &want.cluster).await {
+        return Err(match down::down(cx, &want.cluster, OfPoints::Remove).await {
             Ok(()) => failure.left("nothing: everything was removed again"),
             Err(also) => failure.because_text(also.to_string()),
         });
@@ -176,7 +177,7 @@ fn same_plan(cx: &Cx<'_>, plan: &Plan) -> Result<(), Failure> {
 /// A `down` that was cut short is finished before anything is made under the same name.
 async fn finish_a_broken_down(cx: &Cx<'_>, cluster: &ClusterName) -> Result<(), Failure> {
     match cx.home.read(cluster) {
-        Ok(state) if state.phase == Phase::Destroying => down::down(cx, cluster).await,
+        Ok(state) if state.phase == Phase::Destroying => down::down(cx, cluster, OfPoints::Remove).await,
         _ => Ok(()),
     }
 }

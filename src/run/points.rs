@@ -3,11 +3,12 @@
 use serde_json::json;
 
 use super::{Stream, show_proof, shown};
+use crate::cli::Which;
 use crate::cli::points::SnapshotVerb;
 use crate::cmd::cx::Cx;
 use crate::cmd::snapshot::{self, of_point, restore, show};
 use crate::failure::{Exit, Failure};
-use crate::lab::name::PointName;
+use crate::lab::name::{ClusterName, PointName};
 use crate::report::data;
 
 /// What others are told that find the cluster locked.
@@ -32,28 +33,35 @@ pub(super) async fn story(cx: &Cx<'_>, verb: &SnapshotVerb, quiet: Stream<'_>) -
             }
         }
         SnapshotVerb::List { which, form } => {
-            let cluster = cx.which(which.name.as_deref())?;
+            let cluster = of(cx, which)?;
             let lines = show::lines(&snapshot::points(cx, &cluster))?;
             let now = jiff::Timestamp::now();
             shown(form.output, quiet, || show::table(&lines, now), || show::json(&lines));
         }
         SnapshotVerb::Show { point, which, form } => {
-            let cluster = cx.which(which.name.as_deref())?;
+            let cluster = of(cx, which)?;
             let read = snapshot::points(cx, &cluster).read(&named(point)?);
             let point = read.map_err(|error| of_point("show the point", &error))?;
             shown(form.output, quiet, || show::text(&point, jiff::Timestamp::now()), || json!(point));
         }
         SnapshotVerb::Restore { point, replace, which, form, .. } => {
-            let cluster = cx.which(which.name.as_deref())?;
+            let cluster = of(cx, which)?;
             let point = point.as_deref().map(named).transpose()?;
             let proof = restore::restore(cx, &cluster, &restore::Want { point, replace: *replace }).await?;
             show_proof(&proof, form.output, quiet, false);
         }
         SnapshotVerb::Delete { point, which } => {
-            snapshot::delete(cx, &cx.which(which.name.as_deref())?, &named(point)?).await?;
+            snapshot::delete(cx, &of(cx, which)?, &named(point)?).await?;
         }
     }
     Ok(Exit::Done)
+}
+
+/// The cluster that is meant, also one of which only points are left.
+fn of(cx: &Cx<'_>, which: &Which) -> Result<ClusterName, Failure> {
+    let word = which.name.as_deref();
+    let kept = word.and_then(|word| word.parse::<ClusterName>().ok()).filter(|name| snapshot::kept::alone(cx, name));
+    kept.map_or_else(|| cx.which(word), Ok)
 }
 
 fn named(word: &str) -> Result<PointName, Failure> {

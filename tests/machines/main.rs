@@ -2,6 +2,7 @@
 #![expect(clippy::print_stderr, reason = "a story of minutes is followed while it runs")]
 
 mod pack;
+mod points;
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;

@@ -28,7 +28,7 @@ use super::super::cx::{ANSWER, Cx, counted, not_locked};
 use super::super::kept;
 use super::super::made::Made;
 use super::super::up;
-use super::{ability, of_point, points};
+use super::{LAB_FOLDER, ability, of_point, points};
 
 /// What is asked of `snapshot restore`.
 pub struct Want {
@@ -45,6 +45,10 @@ const NEAR: SignedDuration = SignedDuration::from_millis(100);
 pub async fn restore(cx: &Cx<'_>, cluster: &ClusterName, want: &Want) -> Result<Proof, Failure> {
     let steps = vec![Step::Check, Step::Restore, Step::Prove];
     cx.events.tell(Event::Begin { verb: "snapshot restore".into(), cluster: cluster.to_string(), steps });
+    if super::kept::alone(cx, cluster) {
+        let point = chosen(&points(cx, cluster), want.point.as_ref())?;
+        super::kept::make_again(cx, cluster, &point.name)?;
+    }
     let mut locked = cx.home.lock(cluster).map_err(|error| not_locked(cluster, &error))?;
     let (provider, ability) = ability(cx, locked.state())?;
     let (points, place) = (points(cx, cluster), cx.place(cluster)?);
@@ -74,7 +78,8 @@ pub async fn restore(cx: &Cx<'_>, cluster: &ClusterName, want: &Want) -> Result<
             return Err(failure);
         }
     };
-    let patience = Duration::from_secs(plan.proof.verify_s);
+    // As for what has just been started: nothing that these machines run is in any cache of this host any more.
+    let patience = Duration::from_secs(plan.proof.up_s);
     up::prove(cx, &plan, &bring::askers_or_why(&remotes), &mut locked, (Pace::AtOnce, patience)).await
 }
 
@@ -139,7 +144,7 @@ async fn returned(site: &Site<'_>, locked: &mut Locked, running: &[NodeName]) ->
     });
     begun.map_err(|error| not_locked(&plan.cluster, &error))?;
     let machines = machines(site, locked, &leased).await?;
-    let own = points.folder(&point.name).join("lab");
+    let own = points.folder(&point.name).join(LAB_FOLDER);
     let noted = machines.try_map(|node, machine| say_ready(node, machine)).and_then(|_| faults(&own, &locked.folder()));
     noted.map_err(|error| failed(&error))?;
     points.set_here(&point.name).and_then(|()| points.returned()).map_err(|error| failed(&error))?;
@@ -168,7 +173,7 @@ async fn leased(site: &Site<'_>, locked: &Locked, running: &[NodeName]) -> Resul
 
 async fn machines(site: &Site<'_>, locked: &mut Locked, leased: &Leased) -> Result<PerNode<Machine>, Failure> {
     let Site { cx, plan, points, point, ability, place } = *site;
-    let lab = points.folder(&point.name).join("lab");
+    let lab = points.folder(&point.name).join(LAB_FOLDER);
     let unread = || {
         Failure::new(Exit::Unexpected, "point.lab", format!("read what `{}` was made from", point.name))
             .because_text(format!("{} is not understood", lab.display()))

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::of_point;
+use super::{LAB_FOLDER, of_point};
 use crate::cmd::ls::age;
 use crate::cmd::table::{bytes, columns};
 use crate::failure::Failure;
@@ -87,7 +87,9 @@ pub fn text(point: &Point, now: Timestamp) -> String {
         pair("lost", lost.clone());
     }
     text.push('\n');
-    let rows = point.files.iter().map(|one| {
+    // What was copied of the cluster's folder is many and small; its digests are in the point's file.
+    let large = point.files.iter().filter(|one| !(one.of == Of::Point && one.file.starts_with(LAB_FOLDER)));
+    let rows = large.map(|one| {
         let of = match one.of {
             Of::Point => "its own",
             Of::Points => "shared",

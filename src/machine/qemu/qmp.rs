@@ -83,6 +83,39 @@ struct Refusal {
     desc: String,
 }
 
+/// How a stream of memory stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// There is none, or it has come to its end.
+    Ended,
+    /// It is being sent, for the so manieth time what was written since the time before.
+    Going {
+        /// The first time is all of it.
+        pass: u64,
+    },
+    /// All of the memory is sent, the guest stands still, and QEMU waits.
+    Waiting,
+    /// It broke off.
+    Failed {
+        /// QEMU's reason.
+        why: String,
+    },
+}
+
+impl Stream {
+    fn of(answer: &Value) -> Self {
+        match answer.get("status").and_then(Value::as_str) {
+            None | Some("none" | "completed") => Self::Ended,
+            Some("pre-switchover") => Self::Waiting,
+            Some("failed" | "cancelled") => {
+                let why = answer.get("error-desc").and_then(Value::as_str).unwrap_or("the stream was broken off");
+                Self::Failed { why: why.into() }
+            }
+            _ => Self::Going { pass: answer.pointer("/ram/dirty-sync-count").and_then(Value::as_u64).unwrap_or(0) },
+        }
+    }
+}
+
 impl Qmp {
     /// Connect and negotiate. QEMU greets only when its machine is made: who is greeted knows that every option was
     /// accepted and every port taken.
@@ -126,26 +159,33 @@ impl Qmp {
         self.ask_with("blockdev-snapshot-sync", how).await.map(drop)
     }
 
-    /// Begin to send memory and devices to who listens on the unix socket `to`, as fast as that reads.
+    /// Begin to send memory to who listens on the unix socket `to`, as fast as that reads: all of it, then what the
+    /// guest wrote meanwhile, and so on. When nothing is left, which is when the guest stands still, QEMU waits for
+    /// [`finish`](Self::finish).
     pub async fn send(&mut self, to: &str) -> Result<(), QmpError> {
         /// QEMU's own default is 128 MiB a second.
         const NO_LIMIT: u64 = 1 << 40;
-        self.ask_with("migrate-set-parameters", json!({ "max-bandwidth": NO_LIMIT })).await?;
+        // It shall not stop the guest by itself because little is left: all guests are to stop at once.
+        let how = json!({ "max-bandwidth": NO_LIMIT, "downtime-limit": 0 });
+        self.ask_with("migrate-set-parameters", how).await?;
+        let waits = json!({ "capabilities": [{ "capability": "pause-before-switchover", "state": true }] });
+        self.ask_with("migrate-set-capabilities", waits).await?;
         self.ask_with("migrate", json!({ "uri": format!("unix:{to}") })).await.map(drop)
     }
 
-    /// How the sending stands: done or not; an error if it failed.
-    pub async fn sent(&mut self) -> Result<bool, QmpError> {
-        const ASKED: &str = "query-migrate";
-        let answer = self.ask(ASKED).await?;
-        match answer.get("status").and_then(Value::as_str) {
-            Some("completed") => Ok(true),
-            Some("failed" | "cancelled") => {
-                let why = answer.get("error-desc").and_then(Value::as_str).unwrap_or("the stream broke off");
-                Err(QmpError::Refused { during: ASKED, why: why.into() })
-            }
-            _ => Ok(false),
-        }
+    /// Send the state of the devices, too, and end the stream. The disks are given away with it.
+    pub async fn finish(&mut self) -> Result<(), QmpError> {
+        self.ask_with("migrate-continue", json!({ "state": "pre-switchover" })).await.map(drop)
+    }
+
+    /// Break the stream off.
+    pub async fn cancel(&mut self) -> Result<(), QmpError> {
+        self.ask("migrate_cancel").await.map(drop)
+    }
+
+    /// How the stream stands.
+    pub async fn stream(&mut self) -> Result<Stream, QmpError> {
+        self.ask("query-migrate").await.map(|answer| Stream::of(&answer))
     }
 
     /// Listen on the unix socket `from` for a stream of memory and devices (QEMU was started to wait for one).
@@ -250,6 +290,19 @@ mod tests {
         qmp.quit().await.expect("quits");
         let ended = tokio::time::timeout(LIMIT, qemu.wait()).await.expect("in time").expect("waited for");
         assert!(ended.success(), "{ended}");
+    }
+
+    #[test]
+    fn a_stream_goes_waits_ends_or_fails() {
+        let of = |text: &str| Stream::of(&serde_json::from_str(text).expect("JSON"));
+        assert_eq!(of("{}"), Stream::Ended);
+        assert_eq!(of(r#"{"status":"completed"}"#), Stream::Ended);
+        assert_eq!(of(r#"{"status":"setup"}"#), Stream::Going { pass: 0 });
+        let active = r#"{"status":"active","ram":{"remaining":4096,"dirty-sync-count":2}}"#;
+        assert_eq!(of(active), Stream::Going { pass: 2 });
+        assert_eq!(of(r#"{"status":"pre-switchover"}"#), Stream::Waiting);
+        let failed = r#"{"status":"failed","error-desc":"Unable to write to socket: Broken pipe"}"#;
+        assert_eq!(of(failed), Stream::Failed { why: "Unable to write to socket: Broken pipe".into() });
     }
 
     #[tokio::test]

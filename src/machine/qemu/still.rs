@@ -3,11 +3,14 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
+
 use super::node::Files;
-use super::qmp::{Qmp, QmpError};
+use super::qmp::{Qmp, QmpError, Stream};
 use super::{RUNNING, laid, scan};
 use crate::lab::name::NodeName;
 use crate::machine::{Place, ProviderError};
+use crate::wait::{Asked, Patience, until};
 
 /// How long a QEMU may take to answer; some milliseconds where nothing else runs.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -67,11 +70,31 @@ pub async fn stop(machines: &mut [Held]) -> Result<(), ProviderError> {
     ProviderError::gathered(futures::future::join_all(stopped).await)
 }
 
-/// Let them all run on.
+/// Let them all run on. A stream of memory that still goes is broken off first: at its end QEMU would stop the machine
+/// again.
 pub async fn go(machines: &mut [Held]) -> Result<(), ProviderError> {
-    let gone = machines.iter_mut().map(async |one| one.qmp.cont().await.map_err(Held::failed(&one.node)));
+    let gone = machines.iter_mut().map(async |one| {
+        let qmp = Mutex::new(&mut one.qmp);
+        let ended = until(ENDED, async || {
+            let mut qmp = qmp.lock().await;
+            match qmp.stream().await {
+                Ok(Stream::Ended | Stream::Failed { .. }) => Asked::Yes(()),
+                // Again and again: a stream that has only begun does not listen yet.
+                Ok(_) => match qmp.cancel().await {
+                    Ok(()) => Asked::NotYet("its stream of memory does not end".into()),
+                    Err(error) => Asked::Never(error.to_string()),
+                },
+                Err(error) => Asked::Never(error.to_string()),
+            }
+        });
+        ended.await.map_err(|error| ProviderError::Control { node: one.node.clone(), what: error.to_string() })?;
+        one.qmp.cont().await.map_err(Held::failed(&one.node))
+    });
     ProviderError::gathered(futures::future::join_all(gone).await)
 }
+
+/// How long a stream may take to be broken off.
+const ENDED: Patience = Patience { limit: Duration::from_secs(30), pause: Duration::from_millis(5) };
 
 /// Hold all machines of a cluster; all that it has must run or stand still already.
 pub async fn pause(place: &Place) -> Result<(), ProviderError> {
