@@ -3,6 +3,8 @@
 
 mod pack;
 mod points;
+#[path = "../support/waiting.rs"]
+mod waiting;
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;

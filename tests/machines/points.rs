@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
+use super::waiting::eventually;
 use super::{Lab, count, processes};
 
 /// Run a verb until it tells of `event`, and kill it there.
@@ -79,6 +80,8 @@ fn a_proven_lab_comes_back_and_is_proven_again() {
     let machines = processes(&lab.label());
     let (pid, _) = machines.iter().find(|(_, line)| line.contains("calico-02")).expect("its process");
     assert!(std::process::Command::new("kill").args(["-KILL", pid]).status().expect("kill starts").success());
+    let gone = eventually("the killed machine is gone", || (processes(&lab.label()).len() == 1).then_some(()));
+    tokio::runtime::Runtime::new().expect("a runtime").block_on(gone);
     assert_eq!(failure(&lab, &["snapshot", "save"], 11), "point.node-off");
     lab.ok(&["down", "--keep-points"]);
     assert!(processes(&lab.label()).is_empty());
