@@ -20,13 +20,13 @@ pub struct Made {
     schema: u32,
     disk: PathBuf,
     qcow2: bool,
-    boot: Option<Kernel>,
+    boot: Option<Direct>,
     user: String,
     payload: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Kernel {
+struct Direct {
     kernel: PathBuf,
     initrd: PathBuf,
     cmdline: String,
@@ -35,7 +35,7 @@ struct Kernel {
 impl Made {
     /// Write down what machines are about to be made from.
     pub fn remember(folder: &Path, image: &Image, seeds: &PerNode<Seed>) -> io::Result<()> {
-        let kernel = |boot: &DirectBoot| Kernel {
+        let kernel = |boot: &DirectBoot| Direct {
             kernel: boot.kernel.clone(),
             initrd: boot.initrd.clone(),
             cmdline: boot.cmdline.clone(),
@@ -59,7 +59,7 @@ impl Made {
 
     /// The image, for one that is to be made again.
     pub fn image(&self) -> Image {
-        let direct = |boot: &Kernel| DirectBoot {
+        let direct = |boot: &Direct| DirectBoot {
             kernel: boot.kernel.clone(),
             initrd: boot.initrd.clone(),
             cmdline: boot.cmdline.clone(),

@@ -225,9 +225,10 @@ fn not_saved(error: &ProviderError) -> Failure {
             _ => false,
         }
     }
-    let failure = match full(error) {
-        true => Failure::new(Exit::HostUnfit, "point.disk-full", "save the machines").hint(ROOM),
-        false => Failure::new(Exit::Provider, "point.save", "save the machines"),
+    let failure = if full(error) {
+        Failure::new(Exit::HostUnfit, "point.disk-full", "save the machines").hint(ROOM)
+    } else {
+        Failure::new(Exit::Provider, "point.save", "save the machines")
     };
     failure.because(error).left("nothing of the point; the lab runs on")
 }

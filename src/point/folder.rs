@@ -69,10 +69,10 @@ pub enum PointError {
     Damaged {
         /// Which.
         path: PathBuf,
-        /// What was written.
-        wanted: Digest,
-        /// What is there.
-        got: Digest,
+        /// The sum of what was written.
+        wanted: String,
+        /// That of what is there.
+        got: String,
     },
     /// A file failed us.
     #[error("`{}` could not be {doing}", path.display())]
@@ -177,7 +177,7 @@ impl Points {
         for (got, path, wanted) in hashed.await {
             let (got, _) = got.map_err(failed("read", &path))?;
             if got != wanted {
-                return Err(PointError::Damaged { path, wanted, got });
+                return Err(PointError::Damaged { path, wanted: wanted.to_string(), got: got.to_string() });
             }
         }
         Ok(())

@@ -14,7 +14,8 @@ fn killed_at(lab: &Lab, words: &[&str], event: &str) {
     words.insert(0, "--json");
     let mut run = lab.command(&words).stdout(Stdio::piped()).spawn().expect("calicolab starts");
     let told = BufReader::new(run.stdout.take().expect("piped")).lines();
-    let mut told = told.map(|line| serde_json::from_str::<Value>(&line.expect("text")).expect("one JSON object a line"));
+    let mut told =
+        told.map(|line| serde_json::from_str::<Value>(&line.expect("text")).expect("one JSON object a line"));
     assert!(told.any(|told| told["event"] == event), "{words:?} tells of {event}");
     run.kill().expect("killed");
     run.wait().expect("ended");

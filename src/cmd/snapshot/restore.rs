@@ -95,17 +95,15 @@ struct Site<'a> {
 
 fn chosen(points: &Points, name: Option<&PointName>) -> Result<Point, Failure> {
     let failed = |error: &_| of_point("find the point", error);
-    match name {
-        Some(name) => points.read(name).map_err(|error| failed(&error)),
-        None => {
-            let all = points.readable().map_err(|error| failed(&error))?;
-            last_proven(&all).cloned().ok_or_else(|| {
-                Failure::new(Exit::NoSuch, "point.none", "find the last good point")
-                    .because_text("no point was proven when it was saved")
-                    .hint("calicolab snapshot list")
-            })
-        }
+    if let Some(name) = name {
+        return points.read(name).map_err(|error| failed(&error));
     }
+    let all = points.readable().map_err(|error| failed(&error))?;
+    last_proven(&all).cloned().ok_or_else(|| {
+        Failure::new(Exit::NoSuch, "point.none", "find the last good point")
+            .because_text("no point was proven when it was saved")
+            .hint("calicolab snapshot list")
+    })
 }
 
 /// Whether the point can be brought back here, and is whole: before a machine is ended or started.
@@ -145,7 +143,7 @@ async fn returned(site: &Site<'_>, locked: &mut Locked, running: &[NodeName]) ->
     begun.map_err(|error| not_locked(&plan.cluster, &error))?;
     let machines = machines(site, locked, &leased).await?;
     let own = points.folder(&point.name).join(LAB_FOLDER);
-    let noted = machines.try_map(|node, machine| say_ready(node, machine)).and_then(|_| faults(&own, &locked.folder()));
+    let noted = machines.try_map(say_ready).and_then(|_| faults(&own, &locked.folder()));
     noted.map_err(|error| failed(&error))?;
     points.set_here(&point.name).and_then(|()| points.returned()).map_err(|error| failed(&error))?;
     let remotes = kept::connect_within(cx, &plan.cluster, plan, locked.state(), ANSWER).await?;
@@ -153,7 +151,7 @@ async fn returned(site: &Site<'_>, locked: &mut Locked, running: &[NodeName]) ->
         let Ok(remote) = remote else { return };
         match set_clock(remote).await {
             Ok(behind) => {
-                cx.events.subject_done(Step::Restore, node.as_str(), format!("its clock was {behind:.1} s behind"))
+                cx.events.subject_done(Step::Restore, node.as_str(), format!("its clock was {behind:.1} s behind"));
             }
             Err(why) => cx.events.warn(format!("the clock of {node} was not set: {why}")),
         }

@@ -94,7 +94,8 @@ mod tests {
         let even = b"page after page of the same ".repeat(100_000);
         let mut noise = vec![0; 1 << 20];
         getrandom::fill(&mut noise).expect("random bytes");
-        for (name, bytes, stays) in [("even", &even, "even.zst"), ("noise", &noise, "noise"), ("none", &vec![], "none")]
+        for (name, bytes, stays) in
+            [("even", &even, "even.zst"), ("noise", &noise, "noise"), ("none", &Vec::new(), "none")]
         {
             let path = folder.path().join(name);
             fs::write(&path, bytes).expect("written");
