@@ -5,6 +5,7 @@ pub mod broken;
 mod bytes;
 mod labs;
 pub mod papers;
+pub mod points;
 
 use std::path::PathBuf;
 
@@ -150,6 +151,9 @@ pub enum Verb {
         /// All clusters of this user
         #[arg(long)]
         all: bool,
+        /// Keep the points, and with them the way back
+        #[arg(long)]
+        keep_points: bool,
     },
     /// Power the machines off, keeping their disks
     Stop {
@@ -194,6 +198,11 @@ pub enum Verb {
     },
     #[command(flatten)]
     Broken(broken::Broken),
+    /// Points: a whole lab kept as it is, and brought back proven
+    Snapshot {
+        #[command(subcommand)]
+        verb: points::SnapshotVerb,
+    },
     /// List the clusters
     Ls {
         #[command(flatten)]

@@ -7,6 +7,7 @@ mod labs;
 mod lock;
 mod look;
 mod papers;
+mod points;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -22,6 +23,7 @@ use crate::cluster::home::Home;
 use crate::cluster::lease::Leases;
 use crate::cluster::state;
 use crate::cmd::cx::{Cx, Interrupt};
+use crate::cmd::down::OfPoints;
 use crate::cmd::fetch::Archs;
 use crate::cmd::{self, power, up, verify};
 use crate::event::Events;
@@ -114,6 +116,7 @@ fn fetches(verb: &Verb) -> bool {
         Verb::Down { .. }
             | Verb::Stop { .. }
             | Verb::Verify { .. }
+            | Verb::Snapshot { .. }
             | Verb::Ls { .. }
             | Verb::Status { .. }
             | Verb::Ssh { .. }
@@ -135,6 +138,7 @@ fn word(verb: &Verb) -> &'static str {
         Verb::Gc { .. } => "gc",
         Verb::Verify { .. } => "verify",
         Verb::Broken(verb) => broken::word(verb),
+        Verb::Snapshot { verb } => points::word(verb),
         _ => "calicolab",
     }
 }
@@ -204,6 +208,10 @@ fn show_proof(proof: &Proof, output: Format, quiet: Stream<'_>, only_failures: b
     shown(output, quiet, text, || show::json(proof));
 }
 
+fn of_points(keep: bool) -> OfPoints {
+    if keep { OfPoints::Keep } else { OfPoints::Remove }
+}
+
 /// One verb from its beginning to its end. `talks` is whether standard output is for data.
 async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
     let quiet = (!talks).then_some(&cx.events);
@@ -236,15 +244,17 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
             }
             Ok(Exit::Done)
         }
-        Verb::Down { all: true, .. } => cmd::down::down_all(cx).await.map(|()| Exit::Done),
-        Verb::Down { name, all: false } => {
+        Verb::Down { all: true, keep_points, .. } => {
+            cmd::down::down_all(cx, of_points(*keep_points)).await.map(|()| Exit::Done)
+        }
+        Verb::Down { name, all: false, keep_points } => {
             let cluster = match name {
                 // Also one that nothing is remembered of: its machines may be there all the same.
                 Some(name) => cluster_name(Some(name), "")?,
                 None if cx.known()?.is_empty() => return Ok(Exit::Done),
                 None => cx.which(None)?,
             };
-            cmd::down::down(cx, &cluster).await.map(|()| Exit::Done)
+            cmd::down::down(cx, &cluster, of_points(*keep_points)).await.map(|()| Exit::Done)
         }
         Verb::Stop { which } => {
             let cluster = cx.which(which.name.as_deref())?;
@@ -273,6 +283,7 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
             verify::unproven(&cluster, &proof).map_or(Ok(Exit::Done), Err)
         }
         Verb::Broken(verb) => Box::pin(broken::story(cx, verb, quiet)).await,
+        Verb::Snapshot { verb } => Box::pin(points::story(cx, verb, quiet)).await,
         Verb::Ls { form } => look::list_clusters(cx, form.output, quiet).await,
         Verb::Status { which, form } => look::status(cx, which.name.as_deref(), form.output, quiet).await,
         Verb::Ssh { which, node, words } => cmd::shell::login(cx, &cx.which(which.name.as_deref())?, node, words),

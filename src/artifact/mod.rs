@@ -8,7 +8,7 @@ pub mod apt;
 pub mod cache;
 pub mod error;
 mod fetch;
-mod files;
+pub(crate) mod files;
 pub mod http;
 pub mod image;
 mod member;

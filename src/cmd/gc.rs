@@ -15,6 +15,7 @@ use crate::machine::sweep::{self, Leaving, Sweep};
 
 use super::cache::{self, Limits};
 use super::cx::{Cx, counted};
+use super::down::OfPoints;
 use super::fetch::not_fetched;
 use super::table::{bytes, columns};
 
@@ -182,7 +183,9 @@ pub async fn sweep(cx: &Cx<'_>, lines: &[Line]) -> Result<(), Failure> {
     for line in lines {
         let removed = match &line.how {
             How::Down(cluster) if !down.insert(cluster) => Ok(()),
-            How::Down(cluster) => super::down::down(cx, cluster).await.map_err(|failure| failure.to_string()),
+            How::Down(cluster) => {
+                super::down::down(cx, cluster, OfPoints::Remove).await.map_err(|failure| failure.to_string())
+            }
             How::Sweep(number, leaving) => {
                 providers[*number].remove(leaving).await.map_err(|error| crate::failure::in_one_line(&error))
             }

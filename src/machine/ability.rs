@@ -61,7 +61,8 @@ pub struct Slot<'a> {
     pub id: &'a str,
     /// The point's own folder, for this user alone; it is there. What lies in it goes with the point.
     pub folder: &'a Path,
-    /// The folder, in the same file system, for what several points of the cluster may stand on; it is there.
+    /// The folder, in the same file system and two below the cluster's, for what several points of the cluster may stand
+    /// on; it is there.
     pub shared: &'a Path,
 }
 
@@ -72,6 +73,8 @@ pub struct Saved {
     pub id: String,
     /// How long the machines stood still: from the first that was told to stop to the last that ran on.
     pub paused: Duration,
+    /// How long it took until all stood still, from when the first was told.
+    pub spread: Duration,
     /// The files that were written or are stood on. Empty where the provider keeps them itself.
     pub parts: Vec<Part>,
     /// What is not kept, each in a sentence for people (`memory is not kept: every process starts anew`).

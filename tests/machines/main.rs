@@ -8,6 +8,7 @@ mod lab;
 #[path = "../containers/left.rs"]
 mod left;
 mod pack;
+mod points;
 mod product;
 #[path = "../support/waiting.rs"]
 mod waiting;

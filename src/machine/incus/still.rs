@@ -101,6 +101,7 @@ impl Save for Incus {
         };
         let began = Instant::now();
         held.freeze().await?;
+        let spread = began.elapsed();
         let name = format!("{PREFIX}{}", slot.id);
         let taken = held.all.iter().map(|(node, one)| {
             let (instance, name) = (held.client.thing(&one.name), &name);
@@ -110,7 +111,7 @@ impl Save for Incus {
         done.push(self.resume(place).await);
         ProviderError::gathered(done)?;
         let lost = vec![LOST.into()];
-        Ok(Saved { id: slot.id.into(), paused: began.elapsed(), parts: Vec::new(), lost })
+        Ok(Saved { id: slot.id.into(), paused: began.elapsed(), spread, parts: Vec::new(), lost })
     }
 
     async fn restore(
