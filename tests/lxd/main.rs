@@ -7,9 +7,11 @@ mod bad_luck;
 #[path = "../support/contract.rs"]
 mod contract;
 mod daemon;
+mod far;
 #[path = "../containers/lab.rs"]
 mod lab;
 mod left;
+mod servers;
 mod story;
 #[path = "../support/waiting.rs"]
 mod waiting;
@@ -32,7 +34,7 @@ fn main() -> ExitCode {
         return daemon::beside();
     }
     let mut trials = Vec::new();
-    for (theme, all) in [("story", story::ALL), ("bad_luck", bad_luck::ALL)] {
+    for (theme, all) in [("story", story::ALL), ("bad_luck", bad_luck::ALL), ("far", far::ALL)] {
         trials.extend(all.iter().map(|&(name, test)| {
             Trial::test(format!("{theme}::{name}"), move || {
                 test();
