@@ -43,7 +43,7 @@ pub async fn ensure(client: &Client, tree: &Path, scratch: &Path) -> Result<Stri
     durable::write(&metadata, &about, 0o644).map_err(failed("writing", &metadata))?;
     let (metadata, tree) = (metadata.display().to_string(), tree.display().to_string());
     let words = ["image", "import", &metadata, &tree, &client.thing(""), "--quiet", &format!("{IMAGE}=debian")];
-    let imported = client.verb(&words, String::new(), "importing the image").await;
+    let imported = client.send(&words, "importing the image").await;
     // Two labs may have begun to import at the same time; the one that came second finds what it wanted.
     match imported {
         Err(_) if there(client, &fingerprint).await? => Ok(fingerprint),
