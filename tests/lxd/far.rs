@@ -37,11 +37,11 @@ impl Own {
         ok(&["config", "set", "core.https_address", &self.address]);
     }
 
-    fn shut(&self) {
+    fn shut() {
         ok(&["config", "unset", "core.https_address"]);
     }
 
-    fn distrust(&self) {
+    fn distrust() {
         let all = ok(&["query", "/1.0/certificates"]);
         let all: Vec<String> = serde_json::from_str(&all).expect("JSON");
         for one in all {
@@ -70,10 +70,10 @@ fn a_remote_that_cannot_be_used() {
     let own = Own::listen();
     let told = lab.ends(&["up", "--remote", OWN, "--target", "north"], 30);
     assert!(told.contains("is one server and no cluster") && told.contains("leave --target out"), "{told}");
-    own.distrust();
+    Own::distrust();
     let told = lab.ends(&["up", "--remote", OWN], 30);
     assert!(told.contains("does not trust this user's certificate") && told.contains("lxc config trust add"), "{told}");
-    own.shut();
+    Own::shut();
     let told = lab.ends(&["up", "--remote", OWN], 30);
     let at = format!("is not reachable at https://{}", own.address);
     assert!(told.contains(&at) && told.contains("core.https_address"), "{told}");
@@ -81,8 +81,8 @@ fn a_remote_that_cannot_be_used() {
 }
 
 fn a_remote_of_one_server() {
-    let lab = Lab::new();
     let own = Own::listen();
+    let lab = Lab::new();
     lab.ok(&["up", "--remote", OWN, "--nodes", "2"]);
     // It has a project of its own there, and is in nobody's way.
     assert_eq!((names("instances").len(), names("profiles").len(), names("projects").len()), (0, 0, 1));
@@ -96,7 +96,7 @@ fn a_remote_of_one_server() {
     assert!(told.contains("away.remote"), "{told}");
 
     // Out of reach it is neither gone nor forgotten.
-    own.shut();
+    Own::shut();
     let told = lab.ends(&["down"], 80);
     assert!(told.contains("is not reachable at") && told.contains("calicolab down primer"), "{told}");
     lab.ok(&["verify"]);
@@ -115,10 +115,10 @@ fn spread_over_two_servers() {
     up.begins(Step::Boot);
     up.kill();
     lab.down();
-    assert_eq!(servers.left(), Vec::<String>::new());
+    assert_eq!(Servers::left(), Vec::<String>::new());
 
     lab.ok(&["up", "--remote", REMOTE]);
-    let mut on: Vec<String> = servers.places().into_iter().map(|(_, place)| place).collect();
+    let mut on: Vec<String> = Servers::places().into_iter().map(|(_, place)| place).collect();
     on.sort_unstable();
     assert!(on == ["north", "north", "south"] || on == ["north", "south", "south"], "{on:?}");
     // Packets as large as the tunnel lets through pass from pod to pod.
@@ -134,12 +134,12 @@ fn spread_over_two_servers() {
     lab.ok(&["stop"]);
     lab.ok(&["start"]);
     lab.down();
-    assert_eq!(servers.left(), Vec::<String>::new());
+    assert_eq!(Servers::left(), Vec::<String>::new());
 
     // Packed, they are on one.
     lab.ok(&["up", "--remote", REMOTE, "--nodes", "2", "--set", "placement=pack"]);
-    let places = servers.places();
+    let places = Servers::places();
     assert!(places.len() == 2 && places[0].1 == places[1].1, "{places:?}");
     lab.down();
-    assert_eq!(servers.left(), Vec::<String>::new());
+    assert_eq!(Servers::left(), Vec::<String>::new());
 }

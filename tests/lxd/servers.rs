@@ -58,12 +58,12 @@ impl Servers {
             "ipv4.dhcp=false",
             "ipv6.address=none",
         ]);
-        import();
+        let image = import();
         for (name, address) in MEMBERS.iter().zip(&servers.addresses) {
             let privileges = "raw.lxc=lxc.apparmor.profile=unconfined\nlxc.cap.drop=\nlxc.cgroup.devices.allow=a\nlxc.mount.auto=proc:rw sys:rw cgroup:rw";
             let words =
                 ["-s", "lab", "-n", &servers.network, "-c", "security.privileged=true", "-c", "security.nesting=true"];
-            ok(&[&["init", "server", name][..], &words[..], &["-c", privileges]].concat());
+            ok(&[&["init", &image, name][..], &words[..], &["-c", privileges]].concat());
             ok(&["start", name]);
             eventually("systemd in the server", || {
                 lxc(&["exec", name, "--", "systemctl", "is-active", "lxd.socket"]).status.success().then_some(())
@@ -101,7 +101,7 @@ impl Servers {
 
     /// Names of ours at a path of the cluster's interface.
     #[track_caller]
-    pub fn names(&self, path: &str) -> Vec<String> {
+    pub fn names(path: &str) -> Vec<String> {
         let query = format!("{REMOTE}:/1.0/{path}{}recursion=1", if path.contains('?') { '&' } else { '?' });
         let all: Vec<Value> = serde_json::from_str(&ok(&["query", &query])).expect("JSON");
         let own = all.iter().filter(|one| one["managed"] != false);
@@ -110,7 +110,7 @@ impl Servers {
     }
 
     /// Where each instance is, by its name.
-    pub fn places(&self) -> Vec<(String, String)> {
+    pub fn places() -> Vec<(String, String)> {
         let all = ok(&["query", &format!("{REMOTE}:/1.0/instances?recursion=1&all-projects=true")]);
         let all: Vec<Value> = serde_json::from_str(&all).expect("JSON");
         let text = |value: &Value| value.as_str().expect("text").to_owned();
@@ -118,10 +118,10 @@ impl Servers {
     }
 
     /// A line for each thing of ours that is left on a server: by its daemon's word and by its own.
-    pub fn left(&self) -> Vec<String> {
+    pub fn left() -> Vec<String> {
         let mut left = Vec::new();
         for path in ["instances?all-projects=true", "networks", "profiles", "projects"] {
-            left.extend(self.names(path).into_iter().map(|name| format!("{path}: {name}")));
+            left.extend(Self::names(path).into_iter().map(|name| format!("{path}: {name}")));
         }
         for member in MEMBERS {
             let own = "ls /sys/class/net | grep ^cl || true; ss -Htln | awk '{print $4}' | grep -v :8443 | grep -E ':(2|3)[0-9]{4}$' || true";
@@ -142,11 +142,8 @@ impl Drop for Servers {
     }
 }
 
-/// The image of a server in the tests' daemon.
-fn import() {
-    if lxc(&["image", "info", "server"]).status.success() {
-        return;
-    }
+/// The image of a server in the tests' daemon; its fingerprint, since labs leave no names.
+fn import() -> String {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let about = folder.path().join("metadata.yaml");
     std::fs::write(&about, "architecture: x86_64\ncreation_date: 1\n").expect("ours");
@@ -154,7 +151,10 @@ fn import() {
     let (from, into) = (folder.path().display().to_string(), metadata.display().to_string());
     let packed = Command::new("tar").args(["-C", &from, "-cf", &into, "metadata.yaml"]).status().expect("tar");
     assert!(packed.success());
-    ok(&["image", "import", &into, &tree().display().to_string(), "--alias", "server", "--quiet"]);
+    ok(&["image", "import", &into, &tree().display().to_string(), "--quiet", "for=servers"]);
+    let all: Vec<Value> = serde_json::from_str(&ok(&["query", "/1.0/images?recursion=1"])).expect("JSON");
+    let own = all.iter().find(|one| one["properties"]["for"] == "servers").expect("it was imported");
+    own["fingerprint"].as_str().expect("text").into()
 }
 
 /// The server's tree: Debian's own packages out of the host's archive, kept for the next run.
