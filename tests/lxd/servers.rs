@@ -146,7 +146,8 @@ impl Drop for Servers {
 fn import() -> String {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let about = folder.path().join("metadata.yaml");
-    std::fs::write(&about, "architecture: x86_64\ncreation_date: 1\n").expect("ours");
+    // Without properties of its own an image that is given some ends LXD 5.0.2.
+    std::fs::write(&about, "architecture: x86_64\ncreation_date: 1\nproperties: {os: debian}\n").expect("ours");
     let metadata = folder.path().join("metadata.tar");
     let (from, into) = (folder.path().display().to_string(), metadata.display().to_string());
     let packed = Command::new("tar").args(["-C", &from, "-cf", &into, "metadata.yaml"]).status().expect("tar");
