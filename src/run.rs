@@ -18,6 +18,7 @@ use serde_json::json;
 
 use crate::artifact::mirror::Mirrors;
 use crate::artifact::store::Cache;
+use crate::cli::papers::Papers;
 use crate::cli::{Cli, Format, OnFailure, Verb, Wish};
 use crate::cluster::home::Home;
 use crate::cluster::lease::Leases;
@@ -212,6 +213,30 @@ fn of_points(keep: bool) -> OfPoints {
     if keep { OfPoints::Keep } else { OfPoints::Remove }
 }
 
+/// `up`, its papers and its answer; the last line is the next command to type.
+async fn raised(
+    cx: &Cx<'_>,
+    want: &up::Want,
+    papers: &Papers,
+    output: Format,
+    quiet: Stream<'_>,
+) -> Result<Exit, Failure> {
+    let began = jiff::Timestamp::now();
+    let ended = up::up(cx, want).await;
+    let taken = ended.as_ref().ok().cloned().or_else(|| papers::taken_since(cx, &want.cluster, began));
+    let written = papers::write(cx, &want.cluster, papers, taken.as_ref());
+    let proof = ended?;
+    written?;
+    show_proof(&proof, output, quiet, false);
+    if quiet.is_none() && output == Format::Table {
+        let nodes = cx.home.read(&want.cluster).map(|state| state.nodes).unwrap_or_default();
+        if let Some(node) = nodes.last() {
+            data(&format!("next: calicolab ssh --name {} {node} -- sudo birdc show protocols", want.cluster));
+        }
+    }
+    Ok(Exit::Done)
+}
+
 /// One verb from its beginning to its end. `talks` is whether standard output is for data.
 async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
     let quiet = (!talks).then_some(&cx.events);
@@ -229,20 +254,7 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
             if *dry_run {
                 return look::planned(cx, &want, form.output, quiet).await;
             }
-            let began = jiff::Timestamp::now();
-            let ended = up::up(cx, &want).await;
-            let taken = ended.as_ref().ok().cloned().or_else(|| papers::taken_since(cx, &want.cluster, began));
-            let written = papers::write(cx, &want.cluster, papers, taken.as_ref());
-            let proof = ended?;
-            written?;
-            show_proof(&proof, form.output, quiet, false);
-            if talks && form.output == Format::Table {
-                let nodes = cx.home.read(&want.cluster).map(|state| state.nodes).unwrap_or_default();
-                if let Some(node) = nodes.last() {
-                    data(&format!("next: calicolab ssh --name {} {node} -- sudo birdc show protocols", want.cluster));
-                }
-            }
-            Ok(Exit::Done)
+            raised(cx, &want, papers, form.output, quiet).await
         }
         Verb::Down { all: true, keep_points, .. } => {
             cmd::down::down_all(cx, of_points(*keep_points)).await.map(|()| Exit::Done)

@@ -8,12 +8,14 @@ mod bad_luck;
 #[path = "../support/contract.rs"]
 mod contract;
 mod daemon;
+mod far;
 mod host;
 #[path = "../containers/lab.rs"]
 mod lab;
 mod left;
 #[path = "../support/product.rs"]
 mod product;
+mod servers;
 mod story;
 #[path = "../support/waiting.rs"]
 mod waiting;
@@ -36,9 +38,13 @@ fn main() -> ExitCode {
         return daemon::beside();
     }
     let mut trials = Vec::new();
-    for (theme, all) in
-        [("story", story::ALL), ("abilities", abilities::ALL), ("bad_luck", bad_luck::ALL), ("host", host::ALL)]
-    {
+    for (theme, all) in [
+        ("story", story::ALL),
+        ("abilities", abilities::ALL),
+        ("bad_luck", bad_luck::ALL),
+        ("host", host::ALL),
+        ("far", far::ALL),
+    ] {
         trials.extend(all.iter().map(|&(name, test)| {
             Trial::test(format!("{theme}::{name}"), move || {
                 test();

@@ -59,12 +59,12 @@ fn a_proven_lab_comes_back_and_is_proven_again() {
     assert_eq!(failure(&lab, &["snapshot", "restore", "bad"], 12), "point.none");
 
     // A damaged point is refused before a machine is touched.
-    let memory = lab.home.path().join("clusters/primer/points/good/calico-02.memory.zst");
+    let memory = lab.home().join("clusters/primer/points/good/calico-02.memory.zst");
     let whole = std::fs::read(&memory).expect("memory");
     std::fs::write(&memory, &whole[1..]).expect("damaged");
-    let before = processes(&lab.label());
+    let before = processes(lab.home());
     assert_eq!(failure(&lab, &["snapshot", "restore", "--proven", "--replace"], 41), "point.damaged");
-    assert_eq!(processes(&lab.label()), before);
+    assert_eq!(processes(lab.home()), before);
     std::fs::write(&memory, &whole).expect("whole again");
 
     // Broken off in the middle: nobody goes on with what is neither old nor new, but the same once more.
@@ -78,16 +78,16 @@ fn a_proven_lab_comes_back_and_is_proven_again() {
     assert!((jiff::Timestamp::now().as_second() - clock).abs() < 60, "its clock was set");
 
     // A machine that died is in no point; and the lab can go, and come back from what was kept of it.
-    let machines = processes(&lab.label());
+    let machines = processes(lab.home());
     let (pid, _) = machines.iter().find(|(_, line)| line.contains("calico-02")).expect("its process");
     assert!(std::process::Command::new("kill").args(["-KILL", pid]).status().expect("kill starts").success());
-    let gone = eventually("the killed machine is gone", || (processes(&lab.label()).len() == 1).then_some(()));
+    let gone = eventually("the killed machine is gone", || (processes(lab.home()).len() == 1).then_some(()));
     tokio::runtime::Runtime::new().expect("a runtime").block_on(gone);
     assert_eq!(failure(&lab, &["snapshot", "save"], 11), "point.node-off");
     lab.ok(&["down", "--keep-points"]);
-    assert!(processes(&lab.label()).is_empty());
+    assert!(processes(lab.home()).is_empty());
     lab.ok(&["snapshot", "restore", "good", "-n", "primer"]);
     lab.ok(&["down"]);
-    assert!(processes(&lab.label()).is_empty());
-    assert_eq!(std::fs::read_dir(lab.home.path().join("kept")).map_or(0, Iterator::count), 0);
+    assert!(processes(lab.home()).is_empty());
+    assert_eq!(std::fs::read_dir(lab.home().join("kept")).map_or(0, Iterator::count), 0);
 }

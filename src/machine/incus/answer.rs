@@ -18,12 +18,13 @@ pub type Config = BTreeMap<String, String>;
 pub struct Server {
     /// `trusted`, or what it is instead.
     pub auth: String,
-    /// About the daemon.
+    /// About the daemon; nothing for whom it does not trust.
+    #[serde(default)]
     pub environment: Environment,
 }
 
 /// About the daemon.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub struct Environment {
     /// `5.0.2`
     pub server_version: String,
@@ -319,6 +320,28 @@ mod tests {
         assert_eq!((incus.memory(), incus.disk()), (None, Some(502_239_232)));
         let none = state(r#"{"status": "Error", "disk": null, "memory": null}"#);
         assert_eq!((none.memory(), none.disk()), (None, None));
+    }
+
+    #[test]
+    fn a_daemon_that_does_not_trust_one_says_little() {
+        // What LXD 5.0.2 answers, without its list of extensions.
+        let told = r#"{"api_status": "stable", "api_version": "1.0", "auth": "untrusted", "auth_methods": ["tls"], "config": null, "public": false}"#;
+        let server: Server = serde_json::from_str(told).expect("JSON");
+        assert_eq!((server.auth.as_str(), server.environment.server_clustered), ("untrusted", false));
+    }
+
+    #[test]
+    fn networks_that_are_only_announced_are_known_by_name() {
+        let announced =
+            |name: &str| Network { name: name.into(), managed: true, status: "Pending".into(), ..Network::default() };
+        let (own, other) = (announced(&names().lab()), announced("lxdbr0"));
+        // Only where the cluster wrote down that it began some.
+        assert_eq!(
+            [own.is_of(&names(), true), own.is_of(&names(), false), other.is_of(&names(), true)],
+            [true, false, false]
+        );
+        let made = Network { status: "Created".into(), ..own };
+        assert!(!made.is_of(&names(), true), "a network of that name that is whole and bears no label is somebody's");
     }
 
     #[test]

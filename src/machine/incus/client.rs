@@ -13,8 +13,11 @@ use super::words::{ALL, Dialect};
 use crate::command::{self, Argv};
 use crate::machine::ProviderError;
 
-/// Longer than any single thing takes, an image's import among them.
+/// Longer than any single thing takes.
 const LIMIT: Duration = Duration::from_secs(300);
+
+/// Longer than an image takes to another server, over a slow line too.
+const SEND_LIMIT: Duration = Duration::from_secs(3600);
 
 /// What both clients call the daemon of this host.
 const LOCAL: &str = "local";
@@ -137,7 +140,7 @@ impl Client {
     /// What is at `path` of the daemon's interface.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ProviderError> {
         let argv = self.argv().arg("query").arg(self.path(path));
-        let text = self.run(&argv, String::new(), format!("asking {} for {path}", self.dialect.name)).await?;
+        let text = self.run(&argv, String::new(), format!("asking {} for {path}", self.dialect.name), LIMIT).await?;
         serde_json::from_str(&text).map_err(|error| ProviderError::Answer {
             asked: format!("{} for {path}", self.dialect.name),
             source: error,
@@ -162,17 +165,22 @@ impl Client {
             Some(body) => argv.arg("--data").arg(body.to_string()),
             None => argv,
         };
-        self.run(&argv.arg(self.path(path)), String::new(), doing.to_string()).await.map(drop)
+        self.run(&argv.arg(self.path(path)), String::new(), doing.to_string(), LIMIT).await.map(drop)
     }
 
     /// A verb of the client with its words, and what stands on its standard input.
     pub async fn verb(&self, words: &[&str], input: String, doing: impl Display) -> Result<(), ProviderError> {
-        self.run(&self.verb_argv(words), input, doing.to_string()).await.map(drop)
+        self.run(&self.verb_argv(words), input, doing.to_string(), LIMIT).await.map(drop)
+    }
+
+    /// A verb that carries much to the daemon.
+    pub async fn send(&self, words: &[&str], doing: impl Display) -> Result<(), ProviderError> {
+        self.run(&self.verb_argv(words), String::new(), doing.to_string(), SEND_LIMIT).await.map(drop)
     }
 
     /// What a verb of the client prints.
     pub async fn text(&self, words: &[&str]) -> Result<String, ProviderError> {
-        self.run(&self.verb_argv(words), String::new(), format!("asking {}", self.dialect.name)).await
+        self.run(&self.verb_argv(words), String::new(), format!("asking {}", self.dialect.name), LIMIT).await
     }
 
     fn verb_argv(&self, words: &[&str]) -> Argv {
@@ -187,8 +195,8 @@ impl Client {
         Argv::new(self.dialect.client)
     }
 
-    async fn run(&self, argv: &Argv, input: String, doing: String) -> Result<String, ProviderError> {
-        let done = command::run_with_input(argv, input.into_bytes(), LIMIT).await;
+    async fn run(&self, argv: &Argv, input: String, doing: String, limit: Duration) -> Result<String, ProviderError> {
+        let done = command::run_with_input(argv, input.into_bytes(), limit).await;
         done.and_then(|output| output.success(argv)).map_err(|source| ProviderError::Command { doing, source })
     }
 }

@@ -55,7 +55,7 @@ pub async fn ensure(client: &Client, tree: &Tree, vm: bool, scratch: &Path) -> R
     durable::write(&metadata, &about, 0o644).map_err(failed("writing", &metadata))?;
     let (metadata, path) = (metadata.display().to_string(), tree.path.display().to_string());
     let words = ["image", "import", &metadata, &path, &client.thing(""), "--quiet", &format!("{IMAGE}={mark}")];
-    let imported = client.verb(&words, String::new(), "importing the image").await;
+    let imported = client.send(&words, "importing the image").await;
     if let Some(there) = marked(client, &mark).await? {
         // Two labs may have begun to import at the same time; the one that came second finds what it wanted.
         return Ok(there);

@@ -50,7 +50,7 @@ impl Ground<'_> {
         let names = self.names;
         let client = self.client.in_project(None);
         let there: Vec<Network> = client.get("/1.0/networks?recursion=1").await?;
-        let (lan, out) = (self.known(&there, names.lab())?, self.known(&there, names.nat())?);
+        let (lan, out) = (self.known(&there, &names.lab())?, self.known(&there, &names.nat())?);
         if !lan.is_some_and(Network::is_made) {
             self.make(&lab(names, mtu, self.apart), lan, "making the lab network").await?;
         }
@@ -65,7 +65,7 @@ impl Ground<'_> {
         Ok(uplink)
     }
 
-    fn known<'n>(&self, there: &'n [Network], name: String) -> Result<Option<&'n Network>, ProviderError> {
+    fn known<'n>(&self, there: &'n [Network], name: &str) -> Result<Option<&'n Network>, ProviderError> {
         match there.iter().find(|network| network.name == name) {
             Some(network) if !network.is_of(self.names, record::spreads(self.place)?) => {
                 Err(ProviderError::Taken { what: format!("a network or link with the name {name}") })
@@ -120,7 +120,7 @@ fn lab(names: &Names, mtu: u16, apart: bool) -> Value {
         let [_, second, third, fourth] = number.to_be_bytes();
         config["tunnel.lan.protocol"] = "vxlan".into();
         // The range that every site has for itself; the number in 24 bits, of which 0 is none.
-        config["tunnel.lan.group"] = Ipv4Addr::new(239, 192 | second & 3, third, fourth).to_string().into();
+        config["tunnel.lan.group"] = Ipv4Addr::new(239, 192 + second % 4, third, fourth).to_string().into();
         config["tunnel.lan.id"] = (number & 0x00ff_ffff).max(1).to_string().into();
         config["tunnel.lan.port"] = "4789".into();
     }

@@ -77,12 +77,11 @@ impl Site {
         gateway: Ipv4Addr,
     ) -> Result<PerNode<Stand>, ProviderError> {
         let places = known.map(|_, known| known.map(|known| known.location.as_str()));
-        let on = match self.members.all.is_empty() {
-            true => known.map(|_, _| None),
-            false => {
-                let nowhere = || ProviderError::Silent { why: "no member of the servers' cluster may be used".into() };
-                member::place(&places, &self.members.usable, placement).ok_or_else(nowhere)?.map(|_, on| Some(*on))
-            }
+        let on = if self.members.all.is_empty() {
+            known.map(|_, _| None)
+        } else {
+            let nowhere = || ProviderError::Silent { why: "no member of the servers' cluster may be used".into() };
+            member::place(&places, &self.members.usable, placement).ok_or_else(nowhere)?.map(|_, on| Some(*on))
         };
         let mut taken = door::ports(&self.instances);
         let mut stands = Vec::new();

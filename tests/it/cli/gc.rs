@@ -106,7 +106,12 @@ fn what_a_killed_run_left_in_the_cache_goes_and_files_stay() {
     let whole = folder.join(&hex);
     std::fs::write(&whole, "whole").expect("written");
     let found = left(&user, &["gc", "-o", "json"]);
-    assert!(found.len() == 1 && found[0].0 == "cache" && found[0].1.ends_with(".part"), "{found:?}");
+    assert!(
+        found.len() == 1
+            && found[0].0 == "cache"
+            && std::path::Path::new(&found[0].1).extension().is_some_and(|end| end == "part"),
+        "{found:?}"
+    );
     left(&user, &["gc", "--yes", "-o", "json"]);
     assert_eq!(left(&user, &["gc", "-o", "json"]), []);
     assert!(whole.exists());
