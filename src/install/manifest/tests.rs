@@ -34,20 +34,20 @@ spec:
     spec:
       containers:
         - name: calico-node
-          image: quay.io/calico/node:v3.0.3
+          image: registry.example/calico/node:v3.0.3
           env:
             - {name: CALICO_IPV4POOL_CIDR, value: 192.168.0.0/16}
             - name: CALICO_NETWORKING_BACKEND
               valueFrom: {configMapKeyRef: {name: calico-config, key: calico_backend}}
         - name: install-cni
-          image: quay.io/calico/cni:v2.0.1
+          image: registry.example/calico/cni:v2.0.1
       volumes:
         - name: etcd-certs
           secret: {secretName: calico-etcd-secrets, defaultMode: 0400}
 "#;
 
 fn images() -> Vec<String> {
-    ["docker.io/calico/node:v3.0.3", "quay.io/calico/cni:v2.0.1"].map(str::to_owned).into()
+    ["other.example/calico/node:v3.0.3", "registry.example/calico/cni:v2.0.1"].map(str::to_owned).into()
 }
 
 fn edit(edits: &[Edit]) -> Result<Vec<EditedObject>, EditError> {
@@ -145,11 +145,11 @@ fn what_is_there_no_more_is_named_with_what_is() {
 #[test]
 fn an_image_that_no_node_has_is_named() {
     let files = [Upstream { name: "calico.yaml", text: HOSTED }];
-    let error = edited(&files, &[], &["quay.io/calico/node:v3.0.4".into()]).expect_err("another tag");
+    let error = edited(&files, &[], &["registry.example/calico/node:v3.0.4".into()]).expect_err("another tag");
     assert_eq!(
         error.to_string(),
-        "DaemonSet/calico-node wants the image `quay.io/calico/node:v3.0.3` for its container `calico-node`, \
-         which the lab brings to no node; `quay.io/calico/node:v3.0.4` is there"
+        "DaemonSet/calico-node wants the image `registry.example/calico/node:v3.0.3` for its container `calico-node`, \
+         which the lab brings to no node; `registry.example/calico/node:v3.0.4` is there"
     );
 }
 
