@@ -8,7 +8,7 @@ pub mod apt;
 pub mod cache;
 pub mod error;
 mod fetch;
-mod files;
+pub(crate) mod files;
 pub mod http;
 pub mod image;
 mod member;
@@ -22,6 +22,7 @@ pub mod shelf;
 pub mod store;
 #[cfg(test)]
 mod support;
+pub mod texts;
 mod unpack;
 mod unpinned;
 

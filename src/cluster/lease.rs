@@ -136,6 +136,20 @@ impl Leases {
         Ok(folder::read(&self.folder)?.into_iter().map(|entry| entry.lease).collect())
     }
 
+    /// What is leased to clusters that are surely gone, as the files that say so. Changes nothing: whoever leases
+    /// next removes them.
+    pub fn abandoned(&self) -> Result<Vec<PathBuf>, LeaseError> {
+        folder::left(&self.folder)
+    }
+
+    /// Remove what is leased to clusters that are surely gone.
+    pub async fn sweep(&self) -> Result<(), LeaseError> {
+        if self.folder.exists() {
+            Guard::take(&self.folder).await?.remove_if_empty();
+        }
+        Ok(())
+    }
+
     /// A lab network that is in no route, address or lease of this host: `wanted`, or any free one of the pool.
     /// Changes nothing: [`lease`](Self::lease) may find that another run was faster ([`LeaseError::Taken`]).
     pub fn choose(&self, wanted: Option<Ipv4Net>, host: &Routes) -> Result<LabNet, LeaseError> {

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::oneshot;
 
 use crate::artifact::payload::Payload;
+use crate::cluster::StateError;
 use crate::cluster::home::Locked;
 use crate::command::{Argv, Output};
 use crate::durable;
-use crate::event::{Event, Step};
+use crate::event::{Event, Events, Step};
 use crate::failure::{Exit, Failure, in_one_line};
 use crate::install::pki::Pki;
 use crate::install::{InstallError, Kit};
@@ -27,6 +29,7 @@ use crate::wait::{self, Asked, Patience, WaitError};
 use super::cx::{ANSWER, Cx, counted};
 use super::draft::Draft;
 use super::fetch::{not_fetched, os_image, plan_offline, programs};
+use super::made::Made;
 
 /// What is brought up, and by whom.
 pub struct Site<'a> {
@@ -115,7 +118,7 @@ struct Own {
 
 async fn fetch(site: &Site<'_>, locked: &Locked) -> Result<((Bytes, Own), String), Failure> {
     plan_offline(site.cx, site.draft, site.plan).await?;
-    let image = Box::pin(os_image(site.cx, &site.plan.lab, &site.draft.image, site.provider.image_form()));
+    let image = Box::pin(os_image(site.cx, &site.plan.lab, &site.draft.image, site.provider.image_form(site.plan)));
     let programs = Box::pin(programs(site.cx, site.plan));
     let (image, payload) = tokio::try_join!(image, programs).map_err(|error| not_fetched(&error))?;
     let folder = locked.folder();
@@ -159,6 +162,16 @@ fn render(site: &Site<'_>, locked: &Locked, bytes: &Bytes, own: &Own) -> Result<
     Ok((seeds, format!("cloud-config of {}", counted(plan.nodes.len(), "node"))))
 }
 
+/// Remember a machine as it comes to exist, and tell of it.
+pub fn know(events: &Events, locked: &mut Locked, node: &NodeName, machine: &Machine) -> Result<(), StateError> {
+    let written = locked.record(|state| {
+        state.machines.retain(|(name, _)| name != node);
+        state.machines.push((node.clone(), machine.clone()));
+    });
+    events.tell(Event::Machine { node: node.to_string(), handle: machine.handle.clone() });
+    written
+}
+
 async fn boot(
     site: &Site<'_>,
     locked: &mut Locked,
@@ -168,16 +181,14 @@ async fn boot(
 ) -> Result<(PerNode<Machine>, String), Failure> {
     let mut unwritten = None;
     let mut found = |node: &NodeName, machine: &Machine| {
-        let told = Event::Machine { node: node.to_string(), handle: machine.handle.clone() };
-        let written = locked.record(|state| {
-            state.machines.retain(|(name, _)| name != node);
-            state.machines.push((node.clone(), machine.clone()));
-        });
-        site.cx.events.tell(told);
-        if let Err(error) = written {
+        if let Err(error) = know(&site.cx.events, locked, node, machine) {
             unwritten.get_or_insert(error);
         }
     };
+    let remembered = Made::remember(&place.folder, image, seeds);
+    remembered.map_err(|error| {
+        Failure::new(Exit::Unexpected, "state.write", "write down what the machines are made from").because(&error)
+    })?;
     let order = Order { place, plan: site.plan, leased: site.leased, image, seeds };
     let booted = site.provider.boot(&order, &mut found).await;
     let machines = booted.map_err(|error| not_booted(&error))?;
@@ -200,7 +211,7 @@ async fn reach(
 ) -> Result<Remote, Failure> {
     site.cx.events.progress(Step::Reach, node.as_str(), "booting");
     let patience = Patience { limit: site.boot_limit, pause: Duration::from_millis(100) };
-    let mark = format!("CALICOLAB-READY node={node} ");
+    let mark = ready_mark(node);
     let waited = wait::until(patience, async || {
         let ready = match &machine.console {
             Some(console) => {
@@ -223,9 +234,19 @@ async fn reach(
     Remote::connect(&machine.target, node, key, ANSWER).await.map_err(|error| not_reached(&error))
 }
 
+/// What a node writes to its console when its sshd answers.
+pub fn ready_mark(node: &NodeName) -> String {
+    format!("CALICOLAB-READY node={node} ")
+}
+
+/// Whether an sshd speaks there: what leads into a machine may accept a connection before anybody in it does.
 async fn answers(addr: std::net::SocketAddr) -> bool {
-    let connecting = tokio::net::TcpStream::connect(addr);
-    tokio::time::timeout(Duration::from_secs(1), connecting).await.is_ok_and(|connected| connected.is_ok())
+    let spoken = async {
+        let mut first = [0; 4];
+        tokio::net::TcpStream::connect(addr).await?.read_exact(&mut first).await?;
+        Ok::<_, std::io::Error>(first == *b"SSH-")
+    };
+    tokio::time::timeout(Duration::from_secs(2), spoken).await.is_ok_and(|spoke| spoke.unwrap_or(false))
 }
 
 fn never_ready(node: &NodeName, machine: &Machine, error: &WaitError) -> Failure {

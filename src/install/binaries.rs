@@ -8,6 +8,8 @@ use super::pki::Pair;
 use super::{InstallError, Kit, LIMIT, secret};
 use crate::command::Argv;
 use crate::guest::Machine;
+use crate::lab::file::On;
+use crate::lab::kubernetes::Etcd;
 use crate::lab::name::NodeName;
 use crate::lab::plan::Plan;
 use crate::node::kube;
@@ -16,10 +18,10 @@ use crate::wait::{self, Asked, Patience};
 
 /// What follows when everything is there.
 const START: &str = include_str!("binaries.sh");
-/// The versions whose flags the units in `cloud-config/binaries` have.
-const MINOR: &str = "1.20.";
-/// The artifact whose version is that of Kubernetes.
-const NAMED: &str = "kubernetes-server";
+/// The series whose flags the units in `cloud-config/binaries` have.
+const SERIES: (u16, u16) = (1, 20);
+/// The etcd that those units are: one on the master, asked by TLS.
+const ETCD: Etcd = Etcd { on: On::Master, tls: true };
 /// The units that must run before the API server answers.
 const UNITS: [&str; 3] = ["etcd", "kube-apiserver", "containerd"];
 /// Certificates and keys on the nodes.
@@ -33,14 +35,20 @@ const APPLY: Patience = Patience { limit: Duration::from_secs(120), pause: Durat
 
 /// Why the units would not do for a plan, if they would not.
 pub(super) fn refusal(plan: &Plan) -> Option<String> {
-    let version = plan.artifacts.iter().find(|placed| placed.pin.name == NAMED).map(|placed| &placed.pin.version);
-    match version {
-        Some(version) if version.starts_with(MINOR) => None,
-        Some(version) => Some(format!(
-            "this calicolab cannot install such `binaries` labs yet: its units have the flags of Kubernetes {MINOR}x, the lab has {version}"
-        )),
-        None => Some(format!("a lab with the installer `binaries` needs the artifact `{NAMED}`")),
-    }
+    let version = plan.kubernetes.as_ref().map(|kubernetes| kubernetes.version);
+    let etcd = plan.kubernetes.as_ref().and_then(|kubernetes| kubernetes.etcd);
+    let why = match version {
+        None => "the plan names no Kubernetes".to_owned(),
+        Some(version) if version.series() != SERIES => {
+            let (major, minor) = SERIES;
+            format!("its units have the flags of Kubernetes {major}.{minor}.x, the lab has {version}")
+        }
+        Some(_) if etcd != Some(ETCD) => "its units have one etcd, on the master, with TLS".to_owned(),
+        // Such a lab would come up without the Calico that it names.
+        Some(_) if plan.calico.is_some() => "it does not apply the manifests of `calico`".to_owned(),
+        Some(_) => return None,
+    };
+    Some(format!("this calicolab cannot install such `binaries` labs yet: {why}"))
 }
 
 /// Bring `node` to where its units start by themselves; on the master wait for the API server, and give it the nodes
@@ -110,41 +118,31 @@ async fn begin(node: &NodeName, remote: &Remote) -> Result<(), InstallError> {
 mod tests {
     use super::*;
     use crate::lab::example;
-    use crate::lab::file::{Installer, On};
-    use crate::lab::pin::{Arch, Digest, Pin, Source, Trust};
-    use crate::lab::plan::Placed;
+    use crate::lab::file::Installer;
+    use crate::lab::kubernetes::Kubernetes;
 
-    fn plan(version: Option<&str>) -> Plan {
+    fn plan(version: &str, etcd: Etcd) -> Plan {
         let mut lab = example::lab(&["one", "two"]);
         lab.installer = Installer::Binaries;
-        let mut plan = example::planned(&lab, "demo");
-        plan.artifacts.extend(version.map(|version| Placed {
-            pin: Pin {
-                name: NAMED.into(),
-                version: version.into(),
-                arch: Arch::Amd64,
-                source: Source::Url { urls: Vec::new(), sums: None },
-                digest: Digest::Sha256([0; 32]),
-                bytes: None,
-                trust: Trust::Published,
-                found: String::new(),
-            },
-            on: On::Master,
-            files: Vec::new(),
-        }));
-        plan
+        lab.kubernetes = Some(Kubernetes { version: version.parse().expect("a release"), etcd: Some(etcd) });
+        example::planned(&lab, "demo")
     }
 
     #[test]
-    fn only_the_version_of_the_units_is_installed() {
-        assert_eq!(refusal(&plan(Some("1.20.2"))), None);
-        assert!(refusal(&plan(Some("1.7.16"))).is_some_and(|why| why.contains("1.20.x, the lab has 1.7.16")));
-        assert!(refusal(&plan(Some("1.2.0"))).is_some());
-        assert!(refusal(&plan(None)).is_some_and(|why| why.contains("`kubernetes-server`")));
+    fn only_what_the_units_are_made_for_is_installed() {
+        let told = |plan: &Plan| refusal(plan).expect("refused");
+        assert_eq!(refusal(&plan("1.20.2", ETCD)), None);
+        assert!(told(&plan("1.7.16", ETCD)).contains("1.20.x, the lab has 1.7.16"));
+        assert!(refusal(&plan("1.2.0", ETCD)).is_some());
+        assert!(told(&plan("1.20.2", Etcd { on: On::All, ..ETCD })).contains("one etcd"));
+        assert!(told(&plan("1.20.2", Etcd { tls: false, ..ETCD })).contains("one etcd"));
+        let calico = example::carried_lab("calico-3.21-etcd", &[]).calico;
+        assert!(told(&Plan { calico, ..plan("1.20.2", ETCD) }).contains("manifests of `calico`"));
+        assert!(told(&Plan { kubernetes: None, ..plan("1.20.2", ETCD) }).contains("no Kubernetes"));
     }
 
     #[test]
     fn each_node_is_given_its_planned_block() {
-        insta::assert_snapshot!(format!("{:#}", nodes(&plan(None))));
+        insta::assert_snapshot!(format!("{:#}", nodes(&plan("1.20.2", ETCD))));
     }
 }

@@ -1,6 +1,7 @@
 //! Bytes and secrets onto the nodes, daemons started: straight code over SSH.
 
 mod binaries;
+pub mod manifest;
 pub mod pki;
 mod primer;
 

@@ -6,8 +6,11 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::images::Images;
+use super::kernel::{Module, NEEDS, Need};
+use super::kubernetes::{Calico, Kubernetes};
 use super::name::{LabName, NodeName};
 use super::pin::{Arch, Source, filled};
+use super::placement::{PLACEMENTS, Placement};
 use super::plan::ProofPlan;
 use super::problem::Problems;
 use super::setting::{self, Setting};
@@ -15,6 +18,7 @@ use super::tree::{self, Fields};
 use super::{lock_file, scalar};
 
 pub(in crate::lab) mod artifacts;
+mod kubernetes;
 mod sections;
 #[cfg(test)]
 pub(in crate::lab) mod tests;
@@ -37,10 +41,22 @@ pub struct Lab {
     pub installer: Installer,
     /// The machines.
     pub nodes: Nodes,
+    /// What not every provider of machines gives.
+    pub needs: Option<Need>,
+    /// Modules that the nodes' kernel must have.
+    pub modules: Vec<Module>,
     /// The address ranges.
     pub network: Network,
+    /// How nodes are put on the members of a cluster of servers.
+    pub placement: Placement,
     /// The routing.
     pub bgp: Bgp,
+    /// Which Kubernetes, where the lab says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<Kubernetes>,
+    /// Which Calico, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calico: Option<Calico>,
     /// The files the nodes get.
     pub artifacts: Vec<Artifact>,
     /// How long proving may take.
@@ -61,9 +77,18 @@ impl Lab {
         let installer = top.need("installer", "primer", scalar::choice(&INSTALLERS));
         let image = top.need("image", "debian-12", scalar::text);
         let nodes = sections::nodes(&mut top);
+        let needs = top.get("needs", scalar::choice(&NEEDS)).map(|found| found.value);
+        let modules = top.each("modules", scalar::parsed::<Module>).map_or_else(Vec::new, |found| found.value);
         let network = sections::network(&mut top, nodes.as_ref());
+        let placement =
+            top.get("placement", scalar::choice(&PLACEMENTS)).map_or_else(Placement::default, |found| found.value);
         let bgp = sections::bgp(&mut top, nodes.as_ref());
         let artifacts = artifacts::artifacts(&mut top);
+        let kubernetes = kubernetes::kubernetes(&mut top, installer.as_ref());
+        let calico = kubernetes::calico(&mut top, kubernetes.as_ref(), &network, artifacts.as_deref());
+        let releases =
+            [kubernetes.as_ref().map(|found| found.value.version), calico.as_ref().map(|calico| calico.version)];
+        let artifacts = artifacts.map(|artifacts| kubernetes::versioned(&mut top, artifacts, releases));
         let proof = sections::proof(&mut top);
         let arch = image.as_ref().and_then(|image| {
             match images.fits(&image.value, installer.as_ref().map(|found| found.value)) {
@@ -83,14 +108,26 @@ impl Lab {
                 arch: arch?,
                 installer: installer?.value,
                 nodes: nodes?,
+                needs,
+                modules: modules.into_iter().map(|found| found.value).collect(),
                 network,
+                placement,
                 bgp,
+                kubernetes: kubernetes.map(|found| found.value),
+                calico,
                 artifacts: artifacts?,
                 proof,
             })
         })();
         Problems::none_or(problems)?;
         Ok(lab.expect("whatever is missing has been noted as a problem"))
+    }
+}
+
+impl Lab {
+    /// The artifact called `name`.
+    pub fn artifact(&self, name: &str) -> Option<&Artifact> {
+        self.artifacts.iter().find(|artifact| artifact.name == name)
     }
 }
 
@@ -198,7 +235,8 @@ pub enum On {
 pub struct Artifact {
     /// Name of the pin.
     pub name: String,
-    /// The upstream's version; none of a Debian package, whose version is what its suite has.
+    /// The upstream's version; none of a Debian package, whose version is what its suite has. `{kubernetes}` and
+    /// `{calico}` in lab.yaml are the lab's own.
     pub version: Option<String>,
     /// Where it comes from, before [`Source::filled`].
     pub source: Source,

@@ -107,6 +107,9 @@ pub enum Arch {
 }
 
 impl Arch {
+    /// The processor of the nodes, whatever the host's is.
+    pub const NODE: Self = Self::Amd64;
+
     /// Debian's and Go's word for it, and the kernel's: what `{arch}` and `{machine}` stand for in addresses.
     pub fn words(self) -> (&'static str, &'static str) {
         match self {

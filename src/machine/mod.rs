@@ -1,9 +1,11 @@
 //! Machine providers: six verbs, and nothing of SSH, downloads, Kubernetes or BGP.
 
+pub mod ability;
 mod choose;
 pub mod incus;
 pub mod qemu;
 pub mod seed;
+pub mod sweep;
 
 pub use crate::guest::{Kind, Leased, Machine, Target};
 pub use choose::{Choice, ChooseError, choose};
@@ -50,10 +52,19 @@ pub struct Image {
     pub format: &'static str,
     /// Kernel and initrd beside it, where the image has them for direct boot.
     pub boot: Option<DirectBoot>,
-    /// The image's root tree as a tar, where it was built here (what containers are made from).
-    pub tree: Option<PathBuf>,
+    /// The image's root tree, where it was built here (what containers are made from).
+    pub tree: Option<Tree>,
     /// The user that cloud-config makes or the image has.
     pub user: String,
+}
+
+/// A root tree as a tar, hashed in this run.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its SHA-256, in hex.
+    pub sha256: String,
 }
 
 /// What machines are made from.
@@ -236,8 +247,14 @@ pub trait Provider: Send + Sync {
     }
 
     /// What this provider makes machines from.
-    fn image_form(&self) -> ImageForm {
+    fn image_form(&self, _plan: &Plan) -> ImageForm {
         ImageForm::Disk
+    }
+
+    /// What a machine's console said since its last start, of providers that keep it themselves; none where it is a
+    /// file, and where nothing was made.
+    async fn console(&self, _place: &Place, _node: &NodeName) -> Option<String> {
+        None
     }
 
     /// What the host is missing for this plan, each with its remedy; changes nothing.
@@ -263,6 +280,21 @@ pub trait Provider: Send + Sync {
 
     /// Remove everything under the cluster's label; `Ok` when there is nothing; gathers every error.
     async fn destroy(&self, place: &Place) -> Result<(), ProviderError>;
+
+    /// How it holds machines still, if it can.
+    fn pauses(&self) -> Option<&dyn ability::Pause> {
+        None
+    }
+
+    /// How it keeps machines as they are and brings them back, if it can.
+    fn saves(&self) -> Option<&dyn ability::Save> {
+        None
+    }
+
+    /// How it finds what was left, if its machines can outlive their folders.
+    fn sweeps(&self) -> Option<&dyn sweep::Sweep> {
+        None
+    }
 }
 
 /// The line that a provider writes to a console before each start of its machine.

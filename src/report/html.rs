@@ -204,6 +204,7 @@ mod tests {
             schema: 1,
             cluster: plan.cluster.clone(),
             plan: plan_digest(&plan),
+            without_stability: false,
             nonce: samples::NONCE.into(),
             started: at,
             took: Duration::ZERO,

@@ -3,6 +3,7 @@
 mod bars;
 pub mod html;
 mod json;
+pub mod junit;
 mod lines;
 
 use std::io::IsTerminal as _;

@@ -1,19 +1,17 @@
 //! The verbs about what is broken, from their words to what is shown.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Stream, show_proof, shown};
+use super::{Stream, papers, show_proof, shown};
 use crate::cli::Form;
 use crate::cli::broken::{Broken, FaultVerb};
 use crate::cmd::cx::Cx;
-use crate::cmd::{bundle, explain, fault, page, verify};
-use crate::durable;
+use crate::cmd::{bundle, explain, fault, verify};
 use crate::failure::{Exit, Failure};
-use crate::lab::name::ClusterName;
-use crate::report::{data, html};
+use crate::report::data;
 
 /// What others are told that find the cluster locked.
 pub(super) fn word(verb: &Broken) -> &'static str {
@@ -51,27 +49,13 @@ pub(super) async fn story(cx: &Cx<'_>, verb: &Broken, quiet: Stream<'_>) -> Resu
         Broken::Report { which, file } => {
             let cluster = cx.which(which.name.as_deref())?;
             let path = file.clone().unwrap_or_else(|| PathBuf::from(format!("{cluster}.html")));
-            report(cx, &cluster, &path)?;
+            papers::page(cx, &cluster, &path, None)?;
             if quiet.is_none() {
                 data(&path.display().to_string());
             }
             Ok(Exit::Done)
         }
     }
-}
-
-fn report(cx: &Cx<'_>, cluster: &ClusterName, path: &Path) -> Result<(), Failure> {
-    let known = page::known(cx, cluster)?;
-    let view = html::View {
-        plan: &known.plan,
-        proof: known.proof.as_ref(),
-        diagnosis: known.diagnosis.as_ref(),
-        events: &known.events,
-        at: jiff::Timestamp::now(),
-    };
-    let failed = || Failure::new(Exit::Unexpected, "report.write", format!("write {}", path.display()));
-    let page = html::page(&view).map_err(|error| failed().because(&error))?;
-    durable::write(path, page.as_bytes(), 0o600).map_err(|error| failed().because(&error))
 }
 
 fn explained_as(explained: &explain::Explained, form: &Form, quiet: Stream<'_>) -> Exit {

@@ -14,6 +14,8 @@ mod faults;
 mod lab;
 mod left;
 mod nspawn;
+#[path = "../support/product.rs"]
+mod product;
 mod story;
 #[path = "../support/waiting.rs"]
 mod waiting;
@@ -25,7 +27,7 @@ use libtest_mimic::{Arguments, Trial};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().collect();
-    if words[0] == lab::PRODUCT {
+    if words[0] == product::NAME {
         return calicolab::main_with(&|_, _| vec![Box::new(nspawn::Nspawn)]);
     }
     match words.get(1).map(String::as_str) {

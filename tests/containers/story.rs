@@ -3,7 +3,7 @@
 use calicolab::event::Step;
 use serde_json::Value;
 
-use crate::contract::{Beside, contract};
+use crate::contract::{Beside, Until, contract};
 use crate::lab::{Lab, Test};
 
 /// The tests.
@@ -104,6 +104,7 @@ fn contract_of_providers() {
     use std::os::unix::process::CommandExt as _;
     let stranger = std::cell::RefCell::new(None);
     contract(&Beside {
+        until: Until::Proven,
         foreign: &|_| {
             let started = std::process::Command::new("sleep").arg0("calico-01").arg("600").spawn();
             *stranger.borrow_mut() = Some(started.expect("sleep"));

@@ -43,7 +43,7 @@ async fn the_labs_image_is_built_once_and_hashed_on_use() {
     let built = image::ensure(&cache, &archive, &recipe(), Reach::Online, &events).await.expect("built");
     let tree = built.tree().await.expect("its tree");
 
-    let listed = Command::new("tar").arg("--numeric-owner").arg("-tvf").arg(tree).output().expect("tar");
+    let listed = Command::new("tar").arg("--numeric-owner").arg("-tvf").arg(tree.path()).output().expect("tar");
     let listed = String::from_utf8_lossy(&listed.stdout);
     let line = |path: &str| {
         let ending = format!(" ./{path}");

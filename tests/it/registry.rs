@@ -1,6 +1,7 @@
 //! Container images out of a real registry: by digest, shared, resumed, behind a login, and out of ones that lie.
 
 mod archive;
+mod engine;
 mod lying;
 
 use std::path::PathBuf;

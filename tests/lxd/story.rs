@@ -2,9 +2,9 @@
 
 use calicolab::cluster::home::Home;
 
-use crate::contract::{Beside, contract};
+use crate::contract::{Beside, Until, contract};
 use crate::daemon::{names, ok};
-use crate::lab::{Lab, Test};
+use crate::lab::{Lab, Test, eventually};
 
 /// The tests.
 pub const ALL: &[Test] =
@@ -22,6 +22,7 @@ pub fn base(lab: &Lab) -> String {
 fn contract_of_providers() {
     let name = |lab: &Lab| format!("{}-calico-01", base(lab));
     contract(&Beside {
+        until: Until::Proven,
         foreign: &|lab| drop(ok(&["init", &name(lab), "--empty", "--no-profiles", "--storage", "lab"])),
         untouched: &|lab| names("instances") == [name(lab)],
         gone: &|lab| drop(ok(&["delete", &name(lab)])),
@@ -44,6 +45,17 @@ fn nodes_and_their_limits() {
     assert!(ways.contains("dev nat0"), "{ways}");
     let lan = ok(&["network", "show", &format!("{}l", base(&lab))]);
     assert!(lan.contains("ipv4.address: none"), "{lan}");
+    // What is asked less is said.
+    let quick = lab.json(&["verify", "--no-stable", "-o", "json"], 0);
+    assert!(quick["proven"] == true && quick["without_stability"] == true, "{quick:#}");
+    assert!(lab.ok(&["verify", "--no-stable"]).contains("left out: how long the sessions have been up"));
+    assert_eq!(lab.json(&["verify", "-o", "json"], 0)["without_stability"], false);
+    // The daemon keeps what containers say on their consoles.
+    lab.on("calico-01", "echo said on the console >/dev/console");
+    let kept = || lab.run(&["logs", "calico-01", "--console"]).stdout;
+    eventually("the console is kept", || {
+        String::from_utf8_lossy(&kept()).contains("said on the console").then_some(())
+    });
     // Nobody in the daemon is in the way of a network that is chosen by itself.
     lab.until("calico-02", "systemctl is-active ssh");
     lab.down();

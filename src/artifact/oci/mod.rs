@@ -20,7 +20,6 @@ pub use tag::Tagged;
 
 use self::manifest::{Document, LONGEST, Manifest};
 use super::FetchError;
-use super::apt::NODE_ARCH;
 use super::files::{Sum, blocking};
 use super::store::{Cache, label};
 use crate::lab::pin::{Arch, Digest, Pin};
@@ -80,7 +79,7 @@ async fn known(cache: &Cache, pin: &Pin) -> Result<Known, FetchError> {
 }
 
 fn follow(cache: &Cache, pin: &Pin) -> Result<Known, FetchError> {
-    let arch = if pin.arch == Arch::All { NODE_ARCH } else { pin.arch };
+    let arch = if pin.arch == Arch::All { Arch::NODE } else { pin.arch };
     let unusable = |source| FetchError::Image { name: label(pin), source };
     let (mut digest, mut length, mut manifests) = (pin.digest, pin.bytes, Vec::new());
     loop {

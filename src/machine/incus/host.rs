@@ -1,8 +1,11 @@
 //! What this host has for containers: what is missing, with remedies, and how long a boot will take.
 
-use super::answer::{self, Pool, PoolResources, Profile};
+use super::answer::{self, Pool, PoolResources, Profile, Server};
 use super::client::{Client, Silence};
+use super::kernel::{self, Kernel};
+use super::limits::{self, Limits};
 use super::names::{LABEL, NODE, Names};
+use super::network;
 use super::words::Dialect;
 use crate::command;
 use crate::lab::plan::Plan;
@@ -45,12 +48,19 @@ const ABILITIES: [(&str, &str, &str); 4] = [
 
 /// What the host lacks for this plan.
 pub async fn lacks(plan: &Plan) -> Vec<Lack> {
+    if let Some(away) = &plan.away {
+        return super::fit::lacks(away, plan).await;
+    }
     let client = match Client::any() {
         Ok(client) => client,
         Err((dialect, silence)) => return vec![lack(dialect, &silence)],
     };
-    match look(&client).await {
-        Ok(host) => judge(client.dialect, &host, plan),
+    match look(&client, plan).await {
+        Ok((host, kernel, limits)) => {
+            let own = judge(client.dialect, &host, plan).into_iter();
+            let own = own.chain(kernel::judge(client.dialect, &kernel, plan));
+            own.chain(limits::judge(client.dialect.client, &limits)).collect()
+        }
         Err(error) => {
             let what = format!("{} does not answer as it should: {error}", client.dialect.name);
             vec![Lack { id: "incus.answer".into(), what, remedy: client.dialect.start.into(), bearable: false }]
@@ -60,7 +70,7 @@ pub async fn lacks(plan: &Plan) -> Vec<Lack> {
 
 /// Why a daemon is silent, and what to do about it.
 pub fn lack(dialect: &Dialect, silence: &Silence) -> Lack {
-    let Dialect { name, group, .. } = dialect;
+    let Dialect { name, group, client, .. } = dialect;
     let (id, what, remedy) = match silence {
         Silence::NoClient => ("incus.missing", "there is neither Incus nor LXD".into(), dialect.install.to_owned()),
         Silence::Denied(path) => (
@@ -70,6 +80,35 @@ pub fn lack(dialect: &Dialect, silence: &Silence) -> Lack {
         ),
         Silence::NoDaemon(path) => {
             ("incus.daemon", format!("{name}'s daemon does not answer at {}", path.display()), dialect.start.to_owned())
+        }
+        Silence::NoRemote { remote, others } => {
+            let what = format!("{name}'s client knows no remote `{remote}`; there is {}", others.join(", "));
+            ("incus.remote", what, format!("{client} remote add {remote} https://ADDRESS:8443"))
+        }
+        Silence::NoServer(remote) => {
+            let what = format!("the remote `{remote}` hands out images and makes no instances");
+            ("incus.remote", what, format!("{client} remote list shows what there is"))
+        }
+        Silence::Unreachable { remote, at, why } => {
+            let what = format!("the remote `{remote}` is not reachable at {at}: {why}");
+            let remedy = format!(
+                "there, `{client} config set core.https_address :8443`; from here, `{client} remote list` for a wrong address"
+            );
+            ("incus.remote-unreachable", what, remedy)
+        }
+        Silence::Untrusted { remote, at } => {
+            let what = format!("the remote `{remote}` at {at} does not trust this user's certificate");
+            let remedy = format!(
+                "there, `{client} config trust add`; here, `{client} remote remove {remote}` and `{client} remote add {remote} {at}` with what it gives"
+            );
+            ("incus.remote-untrusted", what, remedy)
+        }
+        Silence::Refused(remote, said) => {
+            let what = format!("{name}'s client does not speak to the remote `{remote}`: {said}");
+            let remedy = format!(
+                "if its certificate was changed on purpose, `{client} remote remove {remote}` and add it again"
+            );
+            ("incus.remote-refused", what, remedy)
         }
     };
     Lack { id: id.into(), what, remedy, bearable: false }
@@ -88,7 +127,7 @@ pub fn no_pool(client: &Client) -> ProviderError {
     ProviderError::Silent { why: format!("{} has no storage pool", client.dialect.name) }
 }
 
-async fn look(client: &Client) -> Result<Host, ProviderError> {
+async fn look(client: &Client, plan: &Plan) -> Result<(Host, Kernel, Limits), ProviderError> {
     let pool = pool(client).await?;
     let pool = match pool {
         None => None,
@@ -105,7 +144,10 @@ async fn look(client: &Client) -> Result<Host, ProviderError> {
         let label = one.config.get(LABEL)?;
         Some((label.rsplit('/').next()?.to_owned(), one.config.get(NODE)?.clone()))
     });
-    Ok(Host {
+    let server: Server = client.get("/1.0").await?;
+    let kernel = Kernel::look(plan, server.environment.driver);
+    let limits = limits::look(network::any_free(client).await?).await;
+    let host = Host {
         there: there.collect(),
         memory_mib: crate::machine::qemu::available_mib(&read("/proc/meminfo")),
         pool,
@@ -113,7 +155,8 @@ async fn look(client: &Client) -> Result<Host, ProviderError> {
         modules: missing(&read("/proc/kallsyms")),
         bridge_filtered: read("/proc/sys/net/bridge/bridge-nf-call-iptables").trim() == "1"
             && command::find("dockerd").is_some(),
-    })
+    };
+    Ok((host, kernel, limits))
 }
 
 /// Which abilities the table of symbols lacks; a kernel that hides it lacks none for all one knows.
@@ -133,15 +176,8 @@ fn judge(dialect: &Dialect, host: &Host, plan: &Plan) -> Vec<Lack> {
     let known =
         |node: &str| host.there.iter().any(|(cluster, other)| cluster == plan.cluster.as_str() && other == node);
     let new = plan.nodes.names().filter(|node| !known(node.as_str())).count() as u64;
-    let kubernetes = plan.installer.has_kubernetes();
-    let (node_mib, tree_mib) = if kubernetes { (KUBERNETES_MIB, KUBERNETES_TREE_MIB) } else { (NODE_MIB, TREE_MIB) };
-    let mut lacks = Vec::new();
-    if kubernetes {
-        let what = "a kubelet needs privileged containers: root in a node is root on this host, whose \
-                    vm.overcommit_memory, kernel.panic and kernel.panic_on_oops it sets and leaves";
-        let remedy = "where that matters use virtual machines: --provider qemu";
-        lacks.push(lack("incus.privileged", what.into(), remedy.into(), true));
-    }
+    let (node_mib, tree_mib) = (node_mib(plan), tree_mib(plan));
+    let mut lacks: Vec<Lack> = privileged(plan).into_iter().collect();
     for node in plan.nodes.names().filter(|node| !Names::fits(node)) {
         let what = format!("the name {node} is too long for an instance of {name}");
         lacks.push(lack("incus.name", what, "give the node a name of at most 52 characters".into(), false));
@@ -180,6 +216,24 @@ fn judge(dialect: &Dialect, host: &Host, plan: &Plan) -> Vec<Lack> {
         ));
     }
     lacks
+}
+
+/// Memory that each node's own daemons take, in MiB.
+pub fn node_mib(plan: &Plan) -> u64 {
+    if plan.installer.has_kubernetes() { KUBERNETES_MIB } else { NODE_MIB }
+}
+
+fn tree_mib(plan: &Plan) -> u64 {
+    if plan.installer.has_kubernetes() { KUBERNETES_TREE_MIB } else { TREE_MIB }
+}
+
+/// What a kubelet in a container takes of the host under it; nothing in a virtual machine.
+pub fn privileged(plan: &Plan) -> Option<Lack> {
+    let what = "a kubelet needs privileged containers: root in a node is root on its host, whose \
+                vm.overcommit_memory, kernel.panic and kernel.panic_on_oops it sets and leaves";
+    let remedy = "where that matters use virtual machines: --vm, or --provider qemu";
+    let wanted = plan.installer.has_kubernetes() && !plan.vm;
+    wanted.then(|| Lack { id: "incus.privileged".into(), what: what.into(), remedy: remedy.into(), bearable: true })
 }
 
 /// How long `nodes` containers take until each answers.
@@ -234,6 +288,7 @@ mod tests {
         let small = Host { memory_mib: Some(1000), pool: Some(("default".into(), Some(3000))), ..fit() };
         let ids: Vec<String> = judge(&LXD, &small, &plan).into_iter().map(|lack| lack.id).collect();
         assert_eq!(ids, ["incus.privileged", "incus.storage-full", "incus.memory"]);
+        assert_eq!(judge(&LXD, &fit(), &Plan { vm: true, ..plan }), []);
     }
 
     #[test]

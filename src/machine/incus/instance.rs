@@ -4,12 +4,14 @@ use serde_json::{Value, json};
 
 use super::answer::{Instance, Profile, is_ours};
 use super::client::Client;
+use super::door::{DEVICE, Door};
 use super::image::{META_DATA, RESOLVER, UPLINK, USER_DATA};
 use super::names::{LABEL, NODE, Names};
 use super::network::Uplink;
-use crate::lab::file::Installer;
+use super::stand::Stand;
+use super::vm;
 use crate::lab::name::NodeName;
-use crate::lab::plan::{NetworkPlan, NodePlan};
+use crate::lab::plan::{NetworkPlan, NodePlan, Plan};
 use crate::machine::{ProviderError, Seed};
 
 /// Where a node finds the artifacts: the installer looks there.
@@ -17,17 +19,21 @@ const PAYLOAD: &str = "/opt/calicolab-payload.tar";
 
 /// What all nodes of a lab are allowed.
 ///
-/// Unprivileged wherever that is enough: root in a node is nobody on the host. It is not for a kubelet, which sets what
-/// the kernel keeps once for all (`vm.overcommit_memory`), reads the kernel's log, and gives devices to its pods.
-fn profile(names: &Names, pool: &str, installer: Installer) -> Value {
+/// Containers are unprivileged wherever that is enough: root in a node is nobody on the host. It is not for a kubelet,
+/// which sets what the kernel keeps once for all (`vm.overcommit_memory`), reads the kernel's log, and gives devices to
+/// its pods. A virtual machine has a kernel of its own, and is allowed nothing beside it.
+fn profile(names: &Names, pool: &str, plan: &Plan) -> Value {
     let mut profile = json!({"name": names.profile(), "description": "nodes of a calicolab cluster", "config": {
         LABEL: names.label(),
-        // runc mounts a /proc of its own for each container, which the kernel allows only where an unmasked one is.
-        "security.nesting": "true",
         // A lab comes up by `calicolab start`, not with the host.
         "boot.autostart": "false",
     }, "devices": {"root": {"type": "disk", "path": "/", "pool": pool}}});
-    if installer.has_kubernetes() {
+    if plan.vm {
+        return profile;
+    }
+    // runc mounts a /proc of its own for each container, which the kernel allows only where an unmasked one is.
+    profile["config"]["security.nesting"] = "true".into();
+    if plan.installer.has_kubernetes() {
         profile["config"]["security.privileged"] = "true".into();
         profile["config"]["raw.lxc"] = PRIVILEGED.into();
         profile["devices"]["kmsg"] = json!({"type": "unix-char", "source": "/dev/kmsg", "path": "/dev/kmsg"});
@@ -50,6 +56,7 @@ fn instance(
     sizes: &NodePlan,
     network: &NetworkPlan,
     uplink: Uplink,
+    door: Option<Door>,
     seed: &Seed,
 ) -> Value {
     let card = |device: &str, network: &str, mac: &str| json!({"type": "nic", "network": network, "name": device, "hwaddr": mac});
@@ -77,21 +84,19 @@ fn instance(
             "type": "disk", "source": payload, "path": PAYLOAD, "readonly": "true", "required": "false",
         });
     }
+    if let Some(door) = door {
+        asked["devices"][DEVICE] = door.device();
+    }
     asked
 }
 
 /// Make the profile unless it is there.
-pub async fn ensure_profile(
-    client: &Client,
-    names: &Names,
-    pool: &str,
-    installer: Installer,
-) -> Result<(), ProviderError> {
+pub async fn ensure_profile(client: &Client, names: &Names, pool: &str, plan: &Plan) -> Result<(), ProviderError> {
     let there: Vec<Profile> = client.get("/1.0/profiles?recursion=1").await?;
     match there.iter().find(|profile| profile.name == names.profile()) {
         Some(profile) if is_ours(names, &profile.config) => Ok(()),
         Some(_) => Err(ProviderError::Taken { what: format!("a profile with the name {}", names.profile()) }),
-        None => client.post("/1.0/profiles", &profile(names, pool, installer), "making the nodes' profile").await,
+        None => client.post("/1.0/profiles", &profile(names, pool, plan), "making the nodes' profile").await,
     }
 }
 
@@ -110,6 +115,10 @@ pub struct Making<'a> {
     pub network: &'a NetworkPlan,
     /// The way outside.
     pub uplink: Uplink,
+    /// Where disks lie.
+    pub pool: &'a str,
+    /// Whether it becomes a virtual machine.
+    pub vm: bool,
 }
 
 impl Making<'_> {
@@ -119,30 +128,37 @@ impl Making<'_> {
         client: &Client,
         node: &NodeName,
         sizes: &NodePlan,
+        stand: &Stand,
         seed: &Seed,
     ) -> Result<(), ProviderError> {
-        let body = instance(self.names, node, sizes, self.network, self.uplink, seed);
-        let (image, name) = (format!("local:{}", self.fingerprint), format!("local:{}", self.names.instance(node)));
-        let words = [client.dialect.create, &image, &name, "--quiet"];
+        let body = if self.vm {
+            vm::instance(self, node, sizes, stand.door, seed)
+        } else {
+            instance(self.names, node, sizes, self.network, self.uplink, stand.door, seed)
+        };
+        let (image, name) = (client.thing(self.fingerprint), client.thing(&self.names.instance(node)));
+        let mut words = vec![client.dialect.create, &image, &name, "--quiet"];
+        words.extend(self.vm.then_some("--vm"));
+        if let Some(member) = &stand.member {
+            words.extend(["--target", member]);
+        }
         client.verb(&words, body.to_string(), format!("making {node}")).await
     }
 }
 
 /// Start it.
 pub async fn start(client: &Client, name: &str, node: &NodeName) -> Result<(), ProviderError> {
-    client.verb(&["start", &format!("local:{name}"), "--quiet"], String::new(), format!("starting {node}")).await
+    client.verb(&["start", &client.thing(name), "--quiet"], String::new(), format!("starting {node}")).await
 }
 
 /// End it without asking.
 pub async fn end(client: &Client, name: &str, node: &NodeName) -> Result<(), ProviderError> {
-    client
-        .verb(&["stop", &format!("local:{name}"), "--force", "--quiet"], String::new(), format!("ending {node}"))
-        .await
+    client.verb(&["stop", &client.thing(name), "--force", "--quiet"], String::new(), format!("ending {node}")).await
 }
 
 /// What its console said since its last start, as far as the daemon kept it; empty where it kept nothing.
 pub async fn console(client: &Client, name: &str) -> String {
-    let said = client.text(&["console", &format!("local:{name}"), "--show-log"]).await.unwrap_or_default();
+    let said = client.text(&["console", &client.thing(name), "--show-log"]).await.unwrap_or_default();
     // The client sets a title above it.
     said.split_once("Console log:").map_or(said.as_str(), |(_, log)| log).trim().to_owned()
 }
@@ -150,6 +166,7 @@ pub async fn console(client: &Client, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lab::file::Installer;
     use crate::machine::qemu::support::small_plan;
 
     #[test]
@@ -163,8 +180,13 @@ mod tests {
             payload: Some("/cache/payload.tar".into()),
         };
         let (node, sizes) = plan.nodes.iter().nth(1).expect("a second node");
-        let asked = instance(&names, node, sizes, &plan.network, uplink, &seed);
-        insta::assert_snapshot!(format!("{:#}\n{asked:#}", profile(&names, "default", Installer::Primer)));
-        insta::assert_snapshot!("privileged", format!("{:#}", profile(&names, "default", Installer::Binaries)));
+        let door = Door { listen: [10, 0, 0, 7].into(), at: [198, 51, 100, 7].into(), port: 20_022 };
+        let asked = instance(&names, node, sizes, &plan.network, uplink, Some(door), &seed);
+        let profile = |plan: &Plan| profile(&names, "default", plan);
+        insta::assert_snapshot!(format!("{:#}\n{asked:#}", profile(&plan)));
+        let kubernetes = Plan { installer: Installer::Binaries, ..plan.clone() };
+        insta::assert_snapshot!("privileged", format!("{:#}", profile(&kubernetes)));
+        // A kubelet in a virtual machine needs nothing of this host's.
+        assert_eq!(profile(&Plan { vm: true, ..kubernetes }), profile(&Plan { vm: true, ..plan.clone() }));
     }
 }

@@ -8,7 +8,7 @@ use crate::lab::name::NodeName;
 pub const LABEL: &str = "user.calicolab";
 /// The setting that says which node an instance is.
 pub const NODE: &str = "user.calicolab.node";
-/// The property that marks images of ours.
+/// The property that marks images of ours, and says of what they were made.
 pub const IMAGE: &str = "calicolab";
 /// An instance's name has at most this many characters.
 const LONGEST: usize = 63;
@@ -37,6 +37,17 @@ impl Names {
     /// The profile of all nodes.
     pub fn profile(&self) -> &str {
         &self.base
+    }
+
+    /// The project on other servers.
+    pub fn project(&self) -> &str {
+        &self.base
+    }
+
+    /// A number of this cluster's own, as far as there are enough.
+    pub fn number(&self) -> u32 {
+        let hash = Sha256::digest(self.label.as_bytes());
+        u32::from_be_bytes([hash[6], hash[7], hash[8], hash[9]])
     }
 
     /// The network that leads outside.

@@ -18,6 +18,27 @@ pub enum Accel {
     Tcg,
 }
 
+impl Accel {
+    /// The processor that guests see, so that two hosts can be compared: what was saved with one runs on no other.
+    pub fn processor(self) -> String {
+        match self {
+            Self::Tcg => "qemu64 in software".into(),
+            Self::Kvm => host_processor(&std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default()),
+        }
+    }
+}
+
+/// Name and features of the host's first processor, the features as a short sum.
+fn host_processor(cpuinfo: &str) -> String {
+    use sha2::Digest as _;
+    let value = |key: &str| {
+        let line = cpuinfo.lines().find(|line| line.split(':').next().is_some_and(|word| word.trim() == key));
+        line.and_then(|line| line.split_once(':')).map_or("unknown", |(_, value)| value.trim())
+    };
+    let sum = crate::lab::pin::hex(&sha2::Sha256::digest(value("flags"))[..4]);
+    format!("{} (features {sum})", value("model name"))
+}
+
 /// What machines will run on, and the reason in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accelerator {

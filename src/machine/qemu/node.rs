@@ -24,8 +24,10 @@ use crate::wait::{Asked, Patience, WaitError, until};
 pub struct Files {
     /// `vm/NODE/`.
     pub folder: PathBuf,
-    /// What the guest changed of the image. There only when complete.
+    /// What the guest changed of the image, up to the first point that was saved of it. There only when complete.
     pub overlay: PathBuf,
+    /// A link to the disk that is written to, where that is another one by now.
+    pub top: PathBuf,
     /// The NoCloud disk.
     pub seed: PathBuf,
     /// The serial console of all boots, each with its mark.
@@ -38,6 +40,8 @@ pub struct Files {
     pub record: PathBuf,
     /// The QMP socket.
     pub qmp: PathBuf,
+    /// The socket for streams of its memory.
+    pub ram: PathBuf,
 }
 
 impl Files {
@@ -46,14 +50,22 @@ impl Files {
         let folder = place.vm(node);
         Self {
             overlay: folder.join("overlay.qcow2"),
+            top: folder.join("top"),
             seed: folder.join("seed.img"),
             console: folder.join("console.log"),
             log: folder.join("qemu.log"),
             argv: folder.join("argv"),
             record: folder.join("process.json"),
             qmp: place.sockets.join(format!("{node}.qmp")),
+            ram: place.sockets.join(format!("{node}.ram")),
             folder,
         }
+    }
+
+    /// The disk that is written to. QEMU opens a disk's file again by its name now and then, so the name of one that
+    /// it has open never comes to mean another file.
+    pub fn disk(&self) -> PathBuf {
+        fs::read_link(&self.top).map_or_else(|_| self.overlay.clone(), |name| self.folder.join(name))
     }
 
     /// The last lines QEMU itself said, for errors.
@@ -115,13 +127,16 @@ impl Started {
 
 /// Lay the node's folder and disks, where they are not there yet.
 pub async fn lay(files: &Files, seed: &Seed, image: &Image, disk_mib: u64) -> Result<(), ProviderError> {
+    lay_beside(files, seed).await?;
+    if files.disk().exists() { Ok(()) } else { overlay(files, image, disk_mib).await }
+}
+
+/// Lay the node's folder and the seed's disk.
+pub async fn lay_beside(files: &Files, seed: &Seed) -> Result<(), ProviderError> {
     durable::private_folder(&files.folder).map_err(failed("making", &files.folder))?;
     let (ours, path) = (seed.clone(), files.seed.clone());
-    let written = tokio::task::spawn_blocking(move || ours.write_disk(&path));
-    if !files.overlay.exists() {
-        overlay(files, image, disk_mib).await?;
-    }
-    written.await.map_err(io::Error::other).flatten().map_err(failed("writing", &files.seed))
+    let written = tokio::task::spawn_blocking(move || ours.write_disk(&path)).await;
+    written.map_err(io::Error::other).flatten().map_err(failed("writing", &files.seed))
 }
 
 /// Made under another name and renamed: an overlay that is there is complete.
@@ -158,7 +173,8 @@ async fn base_size(image: &Image) -> Result<u64, ProviderError> {
     Ok(info.size)
 }
 
-async fn said(argv: &Argv, limit: Duration, doing: impl Fn() -> String) -> Result<String, ProviderError> {
+/// What a program of the host said, or its failure with what was being done.
+pub async fn said(argv: &Argv, limit: Duration, doing: impl Fn() -> String) -> Result<String, ProviderError> {
     let output = command::run(argv, limit).await.and_then(|output| output.success(argv));
     output.map_err(|source| ProviderError::Command { doing: doing(), source })
 }
@@ -202,8 +218,14 @@ pub fn start(spec: &Spec<'_>) -> Result<Started, ProviderError> {
     Ok(Started { pid, run, record })
 }
 
-/// Wait until QEMU has made its machine (it greets on its socket then) or has ended.
-pub async fn settled(node: &NodeName, files: &Files, mut run: Run, limit: Duration) -> Result<(), ProviderError> {
+/// Wait until QEMU has made its machine (it greets on its socket then) and says `wanted` of it, or has ended.
+pub async fn settled(
+    node: &NodeName,
+    files: &Files,
+    mut run: Run,
+    wanted: &str,
+    limit: Duration,
+) -> Result<(), ProviderError> {
     const PAUSE: Duration = Duration::from_millis(20);
     let greeted = until(Patience { limit, pause: PAUSE }, || async {
         let status = match Qmp::connect(&files.qmp, limit).await {
@@ -211,7 +233,7 @@ pub async fn settled(node: &NodeName, files: &Files, mut run: Run, limit: Durati
             Err(error) => Err(error),
         };
         match status {
-            Ok(status) if status == "running" => Asked::Yes(()),
+            Ok(status) if status == wanted => Asked::Yes(()),
             Ok(status) => Asked::NotYet(format!("its machine is {status}")),
             Err(error) => Asked::NotYet(error.to_string()),
         }
@@ -233,7 +255,7 @@ pub async fn settled(node: &NodeName, files: &Files, mut run: Run, limit: Durati
 }
 
 /// For this user alone; appended to, or emptied.
-fn open(path: &Path, append: bool) -> Result<fs::File, ProviderError> {
+pub fn open(path: &Path, append: bool) -> Result<fs::File, ProviderError> {
     let mut options = OpenOptions::new();
     options.create(true).mode(0o600).append(append).write(true).truncate(!append);
     options.open(path).map_err(failed("opening", path))

@@ -24,6 +24,8 @@ const HOUSE: &[(&str, &[&str])] = &[
     // Install writes, proof judges; neither knows of the other.
     ("install", &["event", "command", "wait", "durable", "lab", "guest", "node", "artifact", "ssh"]),
     ("proof", &["event", "command", "wait", "durable", "lab", "guest", "node", "artifact", "ssh"]),
+    // A lab as it was, of files that are hashed and machines that were saved.
+    ("point", &["durable", "lab", "guest", "artifact", "machine"]),
     // What stands on a proof: what is broken, and how to break it.
     ("explain", &["command", "lab", "node", "proof"]),
     ("fault", &["command", "lab", "node", "proof"]),
@@ -37,7 +39,7 @@ const HOUSE: &[(&str, &[&str])] = &[
         "cmd",
         &[
             "event", "command", "wait", "durable", "lab", "guest", "node", "artifact", "cluster", "machine", "ssh",
-            "install", "proof", "explain", "fault", "failure", "record",
+            "install", "proof", "explain", "fault", "point", "failure", "record",
         ],
     ),
 ];

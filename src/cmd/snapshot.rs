@@ -1,0 +1,265 @@
+//! `snapshot save`, `list`, `show`, `delete`: a running lab kept as it is, and what is kept of it.
+
+pub mod kept;
+pub mod restore;
+pub mod show;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::cluster::home::Locked;
+use crate::cluster::state::{ClusterState, Phase};
+use crate::event::{Event, Step};
+use crate::failure::{Exit, Failure};
+use crate::lab::name::{ClusterName, PointName};
+use crate::machine::ability::{Part, Role, Save, Saved};
+use crate::machine::{Place, Power, Provider, ProviderError};
+use crate::point::folder::{PointError, Points};
+use crate::point::{self, Point, Proven, free_name};
+
+use super::cx::{Cx, not_locked};
+use super::fault;
+use super::made::Made;
+use super::table::bytes;
+
+/// The folder in a point's for what it holds of the cluster's.
+const LAB_FOLDER: &str = "lab";
+
+/// What a point holds of the cluster's folder: all that it takes to make the cluster again.
+const LAB: [&str; 7] = ["plan.json", "state.json", "made.json", "faults.json", "ssh", "pki", "rendered"];
+
+/// The points of a cluster.
+pub fn points(cx: &Cx<'_>, cluster: &ClusterName) -> Points {
+    Points::of(&if kept::alone(cx, cluster) { kept::folder(cx, cluster) } else { cx.home.folder(cluster) })
+}
+
+/// How a cluster's machines are saved, if its provider can.
+fn ability<'a>(cx: &Cx<'a>, state: &ClusterState) -> Result<(&'a dyn Provider, &'a dyn Save), Failure> {
+    let provider = cx.providers.iter().copied().find(|one| one.kind() == state.provider);
+    let able = provider.and_then(|one| Some((one, one.saves()?)));
+    able.ok_or_else(|| {
+        Failure::new(Exit::HostUnfit, "point.not-here", format!("keep the machines of `{}`", state.name))
+            .because_text(format!("{} cannot save machines as they are", state.provider))
+            .hint(format!("calicolab up {} --provider qemu -n NAME", state.lab))
+    })
+}
+
+/// Keep a running lab as it is; it runs on at once.
+pub async fn save(cx: &Cx<'_>, cluster: &ClusterName, name: Option<PointName>) -> Result<Point, Failure> {
+    let steps = vec![Step::Save];
+    cx.events.tell(Event::Begin { verb: "snapshot save".into(), cluster: cluster.to_string(), steps });
+    let locked = cx.home.lock(cluster).map_err(|error| not_locked(cluster, &error))?;
+    let (provider, ability) = ability(cx, locked.state())?;
+    let (points, place) = (points(cx, cluster), cx.place(cluster)?);
+    not_half_way(cluster, &points)?;
+    let name = match name {
+        Some(name) => name,
+        None => free_name(&points.names().map_err(|error| of_point("name the point", &error))?),
+    };
+    // What a killed run left standing still would not be called running.
+    ability.resume(&place).await.map_err(|error| not_saved(&error))?;
+    worth_saving(locked.state(), provider, &place).await?;
+    let saving = async {
+        let point = written(&locked, ability, &place, &points, name).await?;
+        let outcome = format!(
+            "`{}`, {}; the lab stood still for {} ms",
+            point.name,
+            bytes(point.bytes()),
+            point.saved.paused.as_millis()
+        );
+        Ok((point, outcome))
+    };
+    let saved = cx.step(Step::Save, saving).await;
+    if saved.is_err() {
+        // Also after an interrupt in the middle: the lab runs on, and nothing half-written stays.
+        if let Err(error) = ability.resume(&place).await {
+            cx.events.warn(format!("{error}; calicolab up lets it run on"));
+        }
+        tidied(ability, &place, &points).await?;
+    }
+    saved
+}
+
+/// A point of machines that do not run, or of a lab that nobody knows the state of, helps nobody.
+async fn worth_saving(state: &ClusterState, provider: &dyn Provider, place: &Place) -> Result<(), Failure> {
+    let refused = |id, why: String| {
+        let hint = format!("calicolab up {} --name {}", state.lab, state.name);
+        Failure::new(Exit::Conflict, id, format!("save `{}`", state.name)).because_text(why).hint(hint)
+    };
+    if !matches!(state.phase, Phase::Ready { .. } | Phase::Unproven { .. }) {
+        return Err(refused("point.phase", format!("the cluster is {}", state.phase.word())));
+    }
+    let machines = provider
+        .machines(place)
+        .await
+        .map_err(|error| Failure::new(Exit::Provider, "provider.machines", "look for machines").because(&error))?;
+    for node in &state.nodes {
+        if !machines.contains(&(node.clone(), Power::Running)) {
+            return Err(refused("point.node-off", format!("the machine of {node} does not run")));
+        }
+    }
+    Ok(())
+}
+
+async fn written(
+    locked: &Locked,
+    ability: &dyn Save,
+    place: &Place,
+    points: &Points,
+    name: PointName,
+) -> Result<Point, Failure> {
+    let (state, folder) = (locked.state(), locked.folder());
+    let failed = |error: &PointError| of_point("write the point", error);
+    let made = Made::read(&folder).ok_or_else(|| {
+        Failure::new(Exit::Conflict, "point.made", "find what the machines were made from")
+            .because_text("the cluster was begun by an earlier calicolab")
+            .hint(format!("calicolab stop --name {0}, then calicolab start --name {0}", state.name))
+    })?;
+    let part = points.begin(&name).map_err(|error| failed(&error))?;
+    let (shared, at) = (points.shared(), jiff::Timestamp::now());
+    let id = format!("{}-{:x}", state.id, at.as_microsecond());
+    let saved = ability.save(place, &state.nodes, &part.slot(&id, &shared)).await;
+    let saved = saved.map_err(|error| not_saved(&error))?;
+    copied(&folder, &part.folder().join(LAB_FOLDER))
+        .map_err(|error| failed(&PointError::Io { doing: "copied", path: folder.clone(), source: error }))?;
+    let files = part.sums(&shared, disks(&saved), made.files()).await.map_err(|error| failed(&error))?;
+    let proven = match (&state.phase, &state.last_proof) {
+        (Phase::Ready { .. }, Some(proof)) if fault::active(&folder).is_empty() => {
+            Some(Proven { at: proof.at, checks: proof.pass })
+        }
+        _ => None,
+    };
+    let point = Point {
+        schema: point::SCHEMA,
+        name,
+        at,
+        calicolab: env!("CARGO_PKG_VERSION").into(),
+        cluster: state.id.clone(),
+        lab: state.lab.clone(),
+        provider: state.provider,
+        parent: points.here(),
+        proven,
+        fit: ability.fit().await,
+        saved,
+        files,
+    };
+    part.finish(&point).and_then(|()| points.set_here(&point.name)).map_err(|error| failed(&error))?;
+    Ok(point)
+}
+
+/// The shared files that a point stands on, each once.
+fn disks(saved: &Saved) -> Vec<PathBuf> {
+    let disk = |part: &&Part| part.role == Role::Disk;
+    saved.parts.iter().filter(disk).map(|part| part.file.clone()).collect()
+}
+
+/// Copy what a point holds of the cluster's folder. Modes are kept: some of it is secret.
+fn copied(folder: &Path, to: &Path) -> io::Result<()> {
+    crate::durable::private_folder(to)?;
+    for name in LAB {
+        copy(&folder.join(name), &to.join(name))?;
+    }
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::metadata(from) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(there) if there.is_dir() => {
+            crate::durable::private_folder(to)?;
+            for entry in fs::read_dir(from)? {
+                let entry = entry?;
+                copy(&entry.path(), &to.join(entry.file_name()))?;
+            }
+            Ok(())
+        }
+        Ok(_) => fs::copy(from, to).map(drop),
+    }
+}
+
+/// Remove a point, and the disks that nothing stands on any more.
+pub async fn delete(cx: &Cx<'_>, cluster: &ClusterName, name: &PointName) -> Result<(), Failure> {
+    if kept::alone(cx, cluster) {
+        return kept::remove(cx, cluster, name);
+    }
+    let locked = cx.home.lock(cluster).map_err(|error| not_locked(cluster, &error))?;
+    let points = points(cx, cluster);
+    points.remove(name).map_err(|error| of_point("remove the point", &error))?;
+    match ability(cx, locked.state()) {
+        Ok((_, ability)) => tidied(ability, &cx.place(cluster)?, &points).await,
+        Err(failure) => Err(failure),
+    }
+}
+
+async fn tidied(ability: &dyn Save, place: &Place, points: &Points) -> Result<(), Failure> {
+    // A point that cannot be read may stand on any of them.
+    let all =
+        points.names().and_then(|names| names.iter().map(|name| points.read(name)).collect::<Result<Vec<_>, _>>());
+    let Ok(all) = all else { return Ok(()) };
+    let kept: Vec<Saved> = all.into_iter().map(|point| point.saved).collect();
+    ability.tidy(place, &points.shared(), &kept).await.map_err(|error| {
+        Failure::new(Exit::Cleanup, "point.tidy", "remove what no point stands on")
+            .because(&error)
+            .left(format!("disks in {}", points.shared().display()))
+    })
+}
+
+/// A lab that was only half brought back is neither to be saved nor to be gone on with.
+pub fn not_half_way(cluster: &ClusterName, points: &Points) -> Result<(), Failure> {
+    let Some(point) = points.returning() else { return Ok(()) };
+    Err(Failure::new(Exit::Conflict, "point.half-way", format!("go on with `{cluster}`"))
+        .because_text(format!(
+            "bringing back the point `{point}` was broken off, and its machines are neither old nor new"
+        ))
+        .hint(format!("calicolab snapshot restore {point} --replace --name {cluster}"))
+        .hint(format!("calicolab down {cluster}")))
+}
+
+fn not_saved(error: &ProviderError) -> Failure {
+    fn full(error: &ProviderError) -> bool {
+        match error {
+            ProviderError::Io { source, .. } => is_full(source),
+            ProviderError::Several(all) => all.iter().any(full),
+            _ => false,
+        }
+    }
+    let failure = if full(error) {
+        Failure::new(Exit::HostUnfit, "point.disk-full", "save the machines").hint(ROOM)
+    } else {
+        Failure::new(Exit::Provider, "point.save", "save the machines")
+    };
+    failure.because(error).left("nothing of the point; the lab runs on")
+}
+
+const ROOM: &str = "make room, by removing a point too: calicolab snapshot list, calicolab snapshot delete POINT";
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// A failure of points in the words and with the code of the command line.
+pub fn of_point(doing: impl Into<String>, error: &PointError) -> Failure {
+    let delete = |path: &Path| {
+        let name =
+            path.parent().and_then(|folder| folder.file_name()).unwrap_or_default().to_string_lossy().into_owned();
+        format!("calicolab snapshot delete {name}")
+    };
+    let (exit, id, hint) = match error {
+        PointError::NoSuch { .. } => (Exit::NoSuch, "point.none", "calicolab snapshot list".into()),
+        PointError::Exists { name } => {
+            (Exit::Conflict, "point.exists", format!("take another name, or: calicolab snapshot delete {name}"))
+        }
+        PointError::Schema { path, .. } => {
+            (Exit::Unexpected, "point.schema", format!("use the calicolab that wrote it, or: {}", delete(path)))
+        }
+        PointError::Broken { path, .. } => (Exit::Unexpected, "point.broken", delete(path)),
+        PointError::Damaged { .. } => {
+            (Exit::Digest, "point.damaged", "take another point: calicolab snapshot list".into())
+        }
+        PointError::Io { source, .. } if is_full(source) => (Exit::HostUnfit, "point.disk-full", ROOM.into()),
+        PointError::Io { .. } => (Exit::Unexpected, "point.io", String::new()),
+    };
+    Failure::new(exit, id, doing).because(error).hint(hint)
+}

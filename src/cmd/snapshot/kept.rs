@@ -1,0 +1,81 @@
+//! Points that outlive their cluster: put aside by `down --keep-points`, and the cluster made again for one of them.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use super::{LAB, LAB_FOLDER, copy, of_point};
+use crate::cluster::state::{ClusterState, Phase};
+use crate::cmd::cx::{Cx, not_locked};
+use crate::durable;
+use crate::failure::{Exit, Failure};
+use crate::lab::name::{ClusterName, PointName};
+use crate::point::folder::Points;
+
+/// Where the points of a cluster that is gone are kept; `points` lies in it as in the cluster's own folder.
+pub fn folder(cx: &Cx<'_>, cluster: &ClusterName) -> PathBuf {
+    cx.home.root().join("kept").join(cluster.as_str())
+}
+
+/// Whether there is no cluster of this name, but points of one.
+pub fn alone(cx: &Cx<'_>, cluster: &ClusterName) -> bool {
+    folder(cx, cluster).is_dir() && !cx.home.folder(cluster).join("state.json").exists()
+}
+
+/// Before anything of a cluster is removed: whether its points could be put aside.
+pub fn room(cx: &Cx<'_>, cluster: &ClusterName) -> Result<(), Failure> {
+    let kept = folder(cx, cluster);
+    if !kept.exists() {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Conflict, "point.kept", format!("keep the points of `{cluster}`"))
+        .because_text(format!("{} holds those of an earlier cluster of this name", kept.display()))
+        .hint(format!("remove that folder, or leave out --keep-points: calicolab down {cluster}")))
+}
+
+/// Put the points of a cluster aside whose machines are gone; how many.
+pub fn put_aside(cx: &Cx<'_>, cluster: &ClusterName) -> Result<usize, Failure> {
+    let (own, kept) = (cx.home.folder(cluster), folder(cx, cluster));
+    let names = Points::of(&own).names().map_err(|error| of_point("keep the points", &error))?;
+    if names.is_empty() {
+        return Ok(0);
+    }
+    let moved = durable::private_folder(&kept).and_then(|()| fs::rename(own.join("points"), kept.join("points")));
+    moved.map_err(|error| failed(cluster, &error))?;
+    Ok(names.len())
+}
+
+/// Make the cluster again that one of the points kept is of, without its machines.
+pub fn make_again(cx: &Cx<'_>, cluster: &ClusterName, name: &PointName) -> Result<(), Failure> {
+    let (kept, own) = (folder(cx, cluster), cx.home.folder(cluster));
+    let points = Points::of(&kept);
+    points.read(name).map_err(|error| of_point("find the point", &error))?;
+    let lab = points.folder(name).join(LAB_FOLDER);
+    let state = fs::read(lab.join("state.json")).and_then(|text| Ok(serde_json::from_slice::<ClusterState>(&text)?));
+    let state = state.map_err(|error| failed(cluster, &error))?;
+    let locked = cx.home.create(ClusterState { phase: Phase::Stopped, ..state });
+    let locked = locked.map_err(|error| not_locked(cluster, &error))?;
+    let made = || -> io::Result<()> {
+        for file in LAB.iter().filter(|file| **file != "state.json") {
+            copy(&lab.join(file), &own.join(file))?;
+        }
+        fs::rename(kept.join("points"), own.join("points"))?;
+        fs::remove_dir(&kept)
+    };
+    made().map_err(|error| failed(cluster, &error))?;
+    drop(locked);
+    Ok(())
+}
+
+/// Remove a point that is kept, and with the last one what they stand on.
+pub fn remove(cx: &Cx<'_>, cluster: &ClusterName, name: &PointName) -> Result<(), Failure> {
+    let kept = folder(cx, cluster);
+    let points = Points::of(&kept);
+    let left =
+        points.remove(name).and_then(|()| points.names()).map_err(|error| of_point("remove the point", &error))?;
+    if left.is_empty() { fs::remove_dir_all(&kept).map_err(|error| failed(cluster, &error)) } else { Ok(()) }
+}
+
+fn failed(cluster: &ClusterName, error: &io::Error) -> Failure {
+    Failure::new(Exit::Unexpected, "point.kept", format!("move the points of `{cluster}`")).because(error)
+}

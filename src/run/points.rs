@@ -1,0 +1,71 @@
+//! The verbs about points, from their words to what is shown.
+
+use serde_json::json;
+
+use super::{Stream, show_proof, shown};
+use crate::cli::Which;
+use crate::cli::points::SnapshotVerb;
+use crate::cmd::cx::Cx;
+use crate::cmd::snapshot::{self, of_point, restore, show};
+use crate::failure::{Exit, Failure};
+use crate::lab::name::{ClusterName, PointName};
+use crate::report::data;
+
+/// What others are told that find the cluster locked.
+pub(super) fn word(verb: &SnapshotVerb) -> &'static str {
+    match verb {
+        SnapshotVerb::Save { .. } => "snapshot save",
+        SnapshotVerb::List { .. } => "snapshot list",
+        SnapshotVerb::Show { .. } => "snapshot show",
+        SnapshotVerb::Restore { .. } => "snapshot restore",
+        SnapshotVerb::Delete { .. } => "snapshot delete",
+    }
+}
+
+pub(super) async fn story(cx: &Cx<'_>, verb: &SnapshotVerb, quiet: Stream<'_>) -> Result<Exit, Failure> {
+    match verb {
+        SnapshotVerb::Save { point, which } => {
+            let cluster = cx.which(which.name.as_deref())?;
+            let saved = snapshot::save(cx, &cluster, point.as_deref().map(named).transpose()?).await?;
+            match quiet {
+                Some(events) => events.answer(json!(saved)),
+                None => data(&format!("next: calicolab snapshot restore {} --replace --name {cluster}", saved.name)),
+            }
+        }
+        SnapshotVerb::List { which, form } => {
+            let cluster = of(cx, which)?;
+            let lines = show::lines(&snapshot::points(cx, &cluster))?;
+            let now = jiff::Timestamp::now();
+            shown(form.output, quiet, || show::table(&lines, now), || show::json(&lines));
+        }
+        SnapshotVerb::Show { point, which, form } => {
+            let cluster = of(cx, which)?;
+            let read = snapshot::points(cx, &cluster).read(&named(point)?);
+            let point = read.map_err(|error| of_point("show the point", &error))?;
+            shown(form.output, quiet, || show::text(&point, jiff::Timestamp::now()), || json!(point));
+        }
+        SnapshotVerb::Restore { point, replace, which, form, .. } => {
+            let cluster = of(cx, which)?;
+            let point = point.as_deref().map(named).transpose()?;
+            let proof = restore::restore(cx, &cluster, &restore::Want { point, replace: *replace }).await?;
+            show_proof(&proof, form.output, quiet, false);
+        }
+        SnapshotVerb::Delete { point, which } => {
+            snapshot::delete(cx, &of(cx, which)?, &named(point)?).await?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// The cluster that is meant, also one of which only points are left.
+fn of(cx: &Cx<'_>, which: &Which) -> Result<ClusterName, Failure> {
+    let word = which.name.as_deref();
+    let kept = word.and_then(|word| word.parse::<ClusterName>().ok()).filter(|name| snapshot::kept::alone(cx, name));
+    kept.map_or_else(|| cx.which(word), Ok)
+}
+
+fn named(word: &str) -> Result<PointName, Failure> {
+    word.parse().map_err(|error: crate::lab::name::NameError| {
+        Failure::new(Exit::Usage, "usage.name", "name the point").because(&error)
+    })
+}
