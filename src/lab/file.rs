@@ -1,17 +1,17 @@
 //! `lab.yaml` -> [`Lab`], with all its problems gathered, each with line, column and the nearest right word.
 
-use std::fmt;
-
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+pub use super::artifact::{Artifact, On, Taken};
 use super::images::Images;
+use super::installer::INSTALLERS;
+pub use super::installer::Installer;
 use super::kernel::{Module, NEEDS, Need};
 use super::kubernetes::{Calico, Kubernetes};
 use super::name::{LabName, NodeName};
-use super::pin::{Arch, Source, filled};
+use super::pin::Arch;
 use super::placement::{PLACEMENTS, Placement};
-use super::plan::ProofPlan;
 use super::problem::Problems;
 use super::setting::{self, Setting};
 use super::tree::{self, Fields};
@@ -184,127 +184,13 @@ pub enum Timers {
     Calico,
 }
 
-/// How a cluster is built on its machines.
+/// How long proving may take, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Installer {
-    /// etcd, BIRD and containers without Kubernetes.
-    Primer,
-    /// Kubernetes out of its server binaries, each under a unit of its own.
-    Binaries,
-    /// Kubernetes by kubeadm.
-    Kubeadm,
-    /// Kubernetes as CoreOS machines were given it in 2016: units and files in cloud-config.
-    Coreos,
-}
-
-/// The installers by the words that files call them.
-pub(in crate::lab) const INSTALLERS: [(&str, Installer); 4] = [
-    ("primer", Installer::Primer),
-    ("binaries", Installer::Binaries),
-    ("kubeadm", Installer::Kubeadm),
-    ("coreos", Installer::Coreos),
-];
-
-impl Installer {
-    /// Whether there is an API server at the first service address; else it is etcd that answers there.
-    pub fn has_kubernetes(self) -> bool {
-        self != Self::Primer
-    }
-}
-
-impl fmt::Display for Installer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (word, _) = INSTALLERS.iter().find(|(_, installer)| installer == self).expect("every installer has a word");
-        f.pad(word)
-    }
-}
-
-/// Which nodes get something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum On {
-    /// Every node.
-    All,
-    /// The master alone.
-    Master,
-}
-
-/// A file the nodes get, by the name under which the lock pins it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Artifact {
-    /// Name of the pin.
-    pub name: String,
-    /// The upstream's version; none of a Debian package, whose version is what its suite has. `{kubernetes}` and
-    /// `{calico}` in lab.yaml are the lab's own.
-    pub version: Option<String>,
-    /// Where it comes from, before [`Source::filled`].
-    pub source: Source,
-    /// Which nodes get it.
-    pub on: On,
-    /// What of it goes where on the nodes; nothing of what is only used on the host.
-    pub files: Vec<Taken>,
-}
-
-/// What is taken out of an artifact, and where it goes on a node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "TakenText", into = "TakenText")]
-pub struct Taken {
-    /// The member of the package or tar, as a root-relative path; none for the whole file, decompressed if it is a
-    /// single compressed one.
-    pub from: Option<String>,
-    /// Where it goes, as a root-relative path.
-    pub to: String,
-    /// Its permissions, 0755 or 0644; the member's own if not said, and of a whole file 0644.
-    pub mode: Option<u32>,
-}
-
-impl Taken {
-    /// A member that keeps its path.
-    pub fn same(path: impl Into<String>) -> Self {
-        let path = path.into();
-        Self { from: Some(path.clone()), to: path, mode: None }
-    }
-
-    /// The same with `{version}`, `{arch}` and `{machine}` filled in, as in [`Source::filled`].
-    #[must_use]
-    pub fn filled(&self, version: &str, arch: Arch) -> Self {
-        let fill = |text: &String| filled(text, version, arch);
-        Self { from: self.from.as_ref().map(fill), to: fill(&self.to), mode: self.mode }
-    }
-}
-
-impl fmt::Display for Taken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.from {
-            Some(from) if *from != self.to => write!(f, "{from} -> {}", self.to),
-            _ => f.write_str(&self.to),
-        }
-    }
-}
-
-/// How it is written: a member that keeps its path is just that path.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum TakenText {
-    Same(String),
-    To { from: Option<String>, to: String, mode: Option<u32> },
-}
-
-impl From<TakenText> for Taken {
-    fn from(text: TakenText) -> Self {
-        match text {
-            TakenText::Same(path) => Self::same(path),
-            TakenText::To { from, to, mode } => Self { from, to, mode },
-        }
-    }
-}
-
-impl From<Taken> for TakenText {
-    fn from(taken: Taken) -> Self {
-        match taken {
-            Taken { from: Some(from), to, mode: None } if from == to => Self::Same(to),
-            Taken { from, to, mode } => Self::To { from, to, mode },
-        }
-    }
+pub struct ProofPlan {
+    /// Age a session must have before it counts as stable.
+    pub stability_s: u64,
+    /// Patience of `up` and `start`.
+    pub up_s: u64,
+    /// Patience of `verify`.
+    pub verify_s: u64,
 }

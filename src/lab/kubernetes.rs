@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::artifact::On;
 use super::edit::Edit;
-use super::file::On;
 use super::pin::{Arch, filled};
 
 /// A release of Kubernetes or Calico: `1.20.8`.

@@ -13,6 +13,7 @@
 
 pub mod addressing;
 pub mod agreement;
+pub mod artifact;
 pub mod builtin;
 pub mod calico;
 pub mod edit;
@@ -21,6 +22,7 @@ pub mod era;
 pub(crate) mod example;
 pub mod file;
 pub mod images;
+pub mod installer;
 pub mod kernel;
 pub mod kubernetes;
 pub mod lock_file;

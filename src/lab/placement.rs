@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::plan::Plan;
-
 /// How nodes are put on the members of a cluster of servers; means nothing where there is one server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -31,15 +29,5 @@ pub struct Away {
 /// What a VXLAN tunnel over IPv4 adds to a packet: Ethernet's header inside (14), its own (8), UDP's (8) and IP's (20).
 pub const TUNNEL: u16 = 50;
 
-/// The largest packet that goes from server to server, as nearly every network has it.
-const BETWEEN_SERVERS: u16 = 1500;
-
-impl Plan {
-    /// The same plan for machines on other servers. A packet of the lab may have to go from one to another through a
-    /// tunnel, so it is smaller from the beginning, everywhere: bridge, nodes, pods and the proof go by one number.
-    #[must_use]
-    pub fn away(mut self, away: Away) -> Self {
-        self.network.mtu = self.network.mtu.min(BETWEEN_SERVERS - TUNNEL);
-        Self { away: Some(away), ..self }
-    }
-}
+/// The largest packet of a lab over several servers, where that is 1500 bytes, as in nearly every network.
+pub const LONGEST: u16 = 1500 - TUNNEL;

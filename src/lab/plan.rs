@@ -6,11 +6,15 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 pub use super::addressing::LabNet;
-use super::file::{Artifact, Installer, Lab, On, Taken, Timers};
+use super::artifact::{Artifact, On, Taken};
+pub use super::file::ProofPlan;
+use super::file::{Lab, Timers};
+use super::installer::Installer;
 use super::kernel::{Module, Need};
 use super::kubernetes::{Calico, Kubernetes};
 use super::name::{ClusterName, LabName, NodeName, PerNode};
 use super::pin::{Arch, Lock, Pin, Wanted};
+use super::placement;
 pub use super::placement::{Away, Placement};
 
 /// Version of `plan.json`.
@@ -165,18 +169,15 @@ pub struct Placed {
     pub files: Vec<Taken>,
 }
 
-/// How long proving may take, in seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProofPlan {
-    /// Age a session must have before it counts as stable.
-    pub stability_s: u64,
-    /// Patience of `up` and `start`.
-    pub up_s: u64,
-    /// Patience of `verify`.
-    pub verify_s: u64,
-}
-
 impl Plan {
+    /// The same plan for machines on other servers. A packet of the lab may have to go from one to another through a
+    /// tunnel, so it is smaller from the beginning, everywhere: bridge, nodes, pods and the proof go by one number.
+    #[must_use]
+    pub fn away(mut self, away: Away) -> Self {
+        self.network.mtu = self.network.mtu.min(placement::LONGEST);
+        Self { away: Some(away), ..self }
+    }
+
     /// The DNS servers: node and pod address.
     pub fn dns_servers(&self) -> impl Iterator<Item = (&NodeName, Ipv4Addr)> {
         self.nodes.iter().filter_map(|(name, node)| node.dns_pod.map(|address| (name, address)))

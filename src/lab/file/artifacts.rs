@@ -1,6 +1,6 @@
 //! The files a lab brings to its nodes, and where they come from.
 
-use super::{Artifact, On, Taken};
+use crate::lab::artifact::{Artifact, On, Taken};
 use crate::lab::pin::{Digest, Source};
 use crate::lab::problem::{Place, Problem};
 use crate::lab::scalar::{self, Found};

@@ -6,8 +6,10 @@ use std::os::fd::AsRawFd as _;
 use std::path::Path;
 use std::time::Duration;
 
-use super::args::QEMU;
 use crate::command::{self, Argv, CommandError, Ended};
+
+/// The program.
+pub const QEMU: &str = "qemu-system-x86_64";
 
 /// What runs a guest's instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

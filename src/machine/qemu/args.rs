@@ -4,14 +4,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::accel::Accel;
-use super::node::Files;
+use super::accel::{Accel, QEMU};
+use super::files::Files;
 use crate::command::Argv;
 use crate::lab::plan::NodePlan;
 use crate::machine::Image;
-
-/// The program.
-pub const QEMU: &str = "qemu-system-x86_64";
 
 /// Room for translated code of one emulated machine, in MiB. QEMU's own default is 1024, which three small machines
 /// do fill; half of it booted as fast.

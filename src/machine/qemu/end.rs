@@ -5,7 +5,8 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::node::{Files, failed};
+use super::files::Files;
+use super::node::failed;
 use super::process::{Held, Identity, labelled};
 use super::qmp::Qmp;
 use crate::lab::name::NodeName;

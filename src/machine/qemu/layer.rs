@@ -11,7 +11,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::args::text;
-use super::node::{Files, failed, said};
+use super::files::Files;
+use super::node::{failed, said};
 use super::qmp::Qmp;
 use crate::command::Argv;
 use crate::lab::name::NodeName;

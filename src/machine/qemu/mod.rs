@@ -3,6 +3,7 @@
 pub mod accel;
 pub mod args;
 mod end;
+mod files;
 mod host;
 mod layer;
 mod node;
@@ -29,10 +30,11 @@ use tokio::sync::OnceCell;
 
 pub(super) use self::host::available_mib;
 
-use self::accel::Accelerator;
-use self::args::{Begins, QEMU, Spec};
+use self::accel::{Accelerator, QEMU};
+use self::args::{Begins, Spec};
 use self::end::Limits;
-use self::node::{Files, Record, Run, failed};
+use self::files::Files;
+use self::node::{Record, Run, failed};
 use super::ability::{Pause, Save, Saved, Slot};
 use super::sweep::{Leaving, Sweep};
 use super::{Estimate, Found, Image, Kind, Lack, Machine, Order, Place, Power, Provider, ProviderError, Seed, Target};

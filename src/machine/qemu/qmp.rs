@@ -250,7 +250,7 @@ mod tests {
     use std::process::Stdio;
 
     use super::*;
-    use crate::machine::qemu::args::QEMU;
+    use crate::machine::qemu::accel::QEMU;
     use crate::wait::{Asked, Patience, until};
 
     const LIMIT: Duration = Duration::from_secs(5);

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::net::{UnixListener, UnixStream};
 
 use super::args::{Begins, text};
-use super::node::{self, Files, failed};
+use super::files::Files;
+use super::node::{self, failed};
 use super::qmp::{Qmp, Stream};
 use super::still::{self, Held};
 use super::{Qemu, SETTLED, files_ready};

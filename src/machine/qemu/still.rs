@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-use super::node::Files;
+use super::files::Files;
 use super::qmp::{Qmp, QmpError, Stream};
 use super::{RUNNING, laid, scan};
 use crate::lab::name::NodeName;
