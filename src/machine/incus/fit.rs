@@ -149,6 +149,15 @@ mod tests {
     }
 
     #[test]
+    fn who_brings_up_a_kubelet_there_is_told_what_that_takes() {
+        let away = away(&[]);
+        let plan = Plan { installer: crate::lab::file::Installer::Binaries, ..small_plan(2).away(away.clone()) };
+        let lacks = judge(&fit(), &away, &plan);
+        assert!(matches!(&lacks[..], [only] if only.bearable && only.id == "incus.privileged"), "{lacks:?}");
+        assert_eq!(judge(&fit(), &away, &Plan { vm: true, ..plan }), []);
+    }
+
+    #[test]
     fn what_servers_lack_is_named_with_its_remedy() {
         let mut some = fit();
         some.members.away.push(("west".into(), "Offline".into()));
