@@ -133,7 +133,9 @@ async fn on(remotes: &PerNode<Result<Remote, SshError>>, node: &NodeName, argv: 
 pub async fn clear(cx: &Cx<'_>, cluster: &ClusterName, words: &[String]) -> Result<Proof, Failure> {
     let wanted: Vec<&Fault> = words.iter().map(|word| named(word)).collect::<Result<_, _>>()?;
     undo(cx, cluster, &wanted).await?;
-    let want = verify::Want { checks: Vec::new(), patience: None, without_stability: false };
+    // Sessions begin again as after a boot: as long as that may take, on a busy host too.
+    let patience = Some(Duration::from_secs(plan_of(cx, cluster)?.proof.up_s));
+    let want = verify::Want { checks: Vec::new(), patience, without_stability: false };
     // A session that was refused for its AS keeps that as its last error until it calls again, and a proof does not
     // wait for what cannot heal by itself.
     let again = wait::until(HEALING, async || match verify::verify(cx, cluster, &want).await {
