@@ -20,7 +20,7 @@ use crate::install::{InstallError, Kit};
 use crate::lab::name::{NodeName, PerNode};
 use crate::lab::plan::Plan;
 use crate::lab::render::{self, HostKey, Secrets};
-use crate::machine::{Image, Leased, Machine, Order, Place, Provider, ProviderError, Seed, console_tail, this_boot};
+use crate::machine::{Image, Leased, Machine, Order, Place, Provider, ProviderError, Seed, console_tail};
 use crate::proof::ask::{Ask, Askers};
 use crate::ssh::keys::ClusterKeys;
 use crate::ssh::{Remote, SshError};
@@ -30,6 +30,7 @@ use super::cx::{ANSWER, Cx, counted};
 use super::draft::Draft;
 use super::fetch::{not_fetched, os_image, plan_offline, programs};
 use super::made::Made;
+use super::ready;
 
 /// What is brought up, and by whom.
 pub struct Site<'a> {
@@ -211,32 +212,21 @@ async fn reach(
 ) -> Result<Remote, Failure> {
     site.cx.events.progress(Step::Reach, node.as_str(), "booting");
     let patience = Patience { limit: site.boot_limit, pause: Duration::from_millis(100) };
-    let mark = ready_mark(node);
     let waited = wait::until(patience, async || {
-        let ready = match &machine.console {
-            Some(console) => {
-                let text = std::fs::read(console).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-                this_boot(&text.unwrap_or_default()).contains(&mark)
-            }
+        let said = match &machine.console {
+            Some(console) => ready::said(&String::from_utf8_lossy(&std::fs::read(console).unwrap_or_default()), node),
             // Nothing is forwarded there: an address that nobody answers at yet costs the guest nothing.
-            None => answers(machine.target.addr).await,
+            None if answers(machine.target.addr).await => Asked::Yes(()),
+            None => Asked::NotYet("no sshd answers yet".into()),
         };
-        if ready {
-            return Asked::Yes(());
-        }
-        match site.provider.obituary(place, node).await {
-            Some(why) => Asked::Never(why),
-            None => Asked::NotYet("it has not said that it is ready".into()),
+        match said {
+            Asked::NotYet(why) => site.provider.obituary(place, node).await.map_or(Asked::NotYet(why), Asked::Never),
+            said => said,
         }
     });
     waited.await.map_err(|error| never_ready(node, machine, &error))?;
     site.cx.events.progress(Step::Reach, node.as_str(), "connecting");
     Remote::connect(&machine.target, node, key, ANSWER).await.map_err(|error| not_reached(&error))
-}
-
-/// What a node writes to its console when its sshd answers.
-pub fn ready_mark(node: &NodeName) -> String {
-    format!("CALICOLAB-READY node={node} ")
 }
 
 /// Whether an sshd speaks there: what leads into a machine may accept a connection before anybody in it does.

@@ -23,6 +23,7 @@ pub mod pack;
 pub mod page;
 pub mod plan;
 pub mod power;
+mod ready;
 pub mod shell;
 pub mod snapshot;
 pub mod ssh;

@@ -17,6 +17,8 @@ mod nspawn;
 #[path = "../support/product.rs"]
 mod product;
 mod story;
+#[path = "../support/stranger.rs"]
+mod stranger;
 #[path = "../support/waiting.rs"]
 mod waiting;
 

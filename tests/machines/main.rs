@@ -10,6 +10,8 @@ mod left;
 mod pack;
 mod points;
 mod product;
+#[path = "../support/stranger.rs"]
+mod stranger;
 #[path = "../support/waiting.rs"]
 mod waiting;
 
@@ -20,8 +22,9 @@ use std::process::{Command, Stdio};
 use calicolab::cluster::home::Home;
 use serde_json::Value;
 
-use contract::{Beside, Until, contract};
+use contract::Until;
 use lab::Lab;
+use stranger::contract_beside;
 
 /// The checks of a proof whose id begins with `kind`, and how many of them pass.
 fn count(proof: &Value, kind: &str) -> (usize, usize) {
@@ -132,25 +135,12 @@ fn a_machine_that_dies_while_it_boots_is_named() {
 
 #[test]
 fn contract_of_providers() {
-    let stranger = std::cell::RefCell::new(None);
-    contract(&Beside {
-        until: Until::Reached,
-        foreign: &|lab| {
-            // The same name in a home that is not this one.
-            let home = Home::at(&lab.home().join("other"), lab.temp(), "test").expect("a path");
-            let name = format!("guest={}/calico-01", home.label(&"primer".parse().expect("a name")));
-            let mut qemu = Command::new("qemu-system-x86_64");
-            qemu.args(["-name", &name, "-S", "-nodefaults", "-display", "none", "-m", "16"]).stdin(Stdio::null());
-            *stranger.borrow_mut() = Some(qemu.spawn().expect("apt-get install qemu-system-x86"));
-        },
-        untouched: &|_| {
-            let mut stranger = stranger.borrow_mut();
-            stranger.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
-        },
-        gone: &|_| {
-            if let Some(mut child) = stranger.borrow_mut().take() {
-                child.kill().and_then(|()| child.wait()).expect("it runs");
-            }
-        },
+    contract_beside(Until::Reached, |lab| {
+        // The same name in a home that is not this one.
+        let home = Home::at(&lab.home().join("other"), lab.temp(), "test").expect("a path");
+        let name = format!("guest={}/calico-01", home.label(&"primer".parse().expect("a name")));
+        let mut qemu = Command::new("qemu-system-x86_64");
+        qemu.args(["-name", &name, "-S", "-nodefaults", "-display", "none", "-m", "16"]).stdin(Stdio::null());
+        qemu
     });
 }

@@ -23,10 +23,11 @@ use crate::proof::Proof;
 use crate::proof::round::Pace;
 use crate::ssh::{Remote, SshError};
 
-use super::super::bring::{self, know, ready_mark};
+use super::super::bring::{self, know};
 use super::super::cx::{ANSWER, Cx, counted, not_locked};
 use super::super::kept;
 use super::super::made::Made;
+use super::super::ready;
 use super::super::up;
 use super::{LAB_FOLDER, ability, of_point, points};
 
@@ -207,7 +208,7 @@ async fn machines(site: &Site<'_>, locked: &mut Locked, leased: &Leased) -> Resu
 fn say_ready(node: &NodeName, machine: &Machine) -> io::Result<()> {
     let Some(console) = &machine.console else { return Ok(()) };
     let mut console = OpenOptions::new().append(true).open(console)?;
-    writeln!(console, "{}as it was when it was saved", ready_mark(node))
+    writeln!(console, "{}as it was when it was saved", ready::mark(node))
 }
 
 /// The faults that stood then stand now, and no others.

@@ -173,12 +173,7 @@ mod tests {
     fn what_is_asked_of_the_daemon() {
         let (names, plan) = (Names::of("calicolab/00000000/demo"), small_plan(2));
         let uplink = Uplink { gateway: [10, 64, 3, 1].into(), prefix: 24 };
-        let seed = Seed {
-            meta_data: "instance-id: one\n".into(),
-            user_data: "#cloud-config\n".into(),
-            host_key: "ssh-ed25519 AAAA".into(),
-            payload: Some("/cache/payload.tar".into()),
-        };
+        let seed = crate::machine::seed::example();
         let (node, sizes) = plan.nodes.iter().nth(1).expect("a second node");
         let door = Door { listen: [10, 0, 0, 7].into(), at: [198, 51, 100, 7].into(), port: 20_022 };
         let asked = instance(&names, node, sizes, &plan.network, uplink, Some(door), &seed);

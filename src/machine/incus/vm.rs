@@ -70,12 +70,7 @@ mod tests {
         let uplink = Uplink { gateway: [10, 64, 3, 1].into(), prefix: 24 };
         let making =
             Making { names: &names, fingerprint: "f00d", network: &plan.network, uplink, pool: "default", vm: true };
-        let seed = Seed {
-            meta_data: "instance-id: one\n".into(),
-            user_data: "#cloud-config\n".into(),
-            host_key: "ssh-ed25519 AAAA".into(),
-            payload: Some("/cache/payload.tar".into()),
-        };
+        let seed = crate::machine::seed::example();
         let (node, sizes) = plan.nodes.iter().nth(1).expect("a second node");
         let asked = instance(&making, node, sizes, None, &seed);
         insta::assert_snapshot!(format!("{asked:#}"));

@@ -60,12 +60,8 @@ impl Tiny {
         let held = plan.nodes.map(|_, _| TcpListener::bind("127.0.0.1:0").expect("a port"));
         let ssh_ports = held.map(|_, port| port.local_addr().expect("an address").port());
         let wire = SocketAddr::from(([230, 0, 77, 1], *ssh_ports.values().next().expect("a node")));
-        let seed = |node: &NodeName| Seed {
-            meta_data: format!("instance-id: {node}\n"),
-            user_data: "#cloud-config\n".into(),
-            host_key: "ssh-ed25519 AAAA".into(),
-            payload: None,
-        };
+        let of = |node: &NodeName| format!("instance-id: {node}\n");
+        let seed = |node: &NodeName| Seed { meta_data: of(node), payload: None, ..crate::machine::seed::example() };
         let place = Place {
             cluster: plan.cluster.clone(),
             label: format!("calicolab/test{}/tiny", folder.path().file_name().expect("a name").display()),
