@@ -85,12 +85,11 @@ programs() { # programs.tar: every program of Kubernetes, about seven minutes
 			flags="$flags -X $path.gitVersion=v$version -X $path.gitMajor=1 -X $path.gitMinor=20 -X $path.gitTreeState=archive"
 		done
 	done
-	for program in $programs; do
-		[ ! -e "$work/programs/$program" ] || continue
-		echo "kubernetes: building $program"
-		go build -trimpath -ldflags "$flags" -o "$work/$program.new" "k8s.io/kubernetes/cmd/$program"
-		mv "$work/$program.new" "$work/programs/$program"
-	done
+	# All in one call: what they share is compiled once, and one is linked while the next is compiled. Compiled packages
+	# are kept, so a killed run is gone on from.
+	echo 'kubernetes: building'
+	# shellcheck disable=SC2046 # a list of words
+	go build -trimpath -ldflags "$flags" -o "$work/programs/" $(printf 'k8s.io/kubernetes/cmd/%s ' $programs)
 	# shellcheck disable=SC2086 # a list of words
 	tar -C "$work/programs" --owner=0 --group=0 --mtime=@0 -cf "$into/programs.tar.new" $programs
 	sync "$into/programs.tar.new"
