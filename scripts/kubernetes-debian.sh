@@ -1,8 +1,8 @@
 #!/bin/sh
 # Kubernetes 1.20 from Debian's source package, built with Debian's Go, and images of Debian's packages: the pieces of
-# the lab tests/labs/kubernetes-debian, all under target/kubernetes. Some ten minutes at first, then nothing. Installs
-# nothing on the host.
-#   scripts/kubernetes-debian.sh         makes them: www/ for a web server, registry/ for a registry, lock.yaml
+# the labs kubernetes-debian and kubeadm-debian in tests/labs, all under target/kubernetes. Some ten minutes at first,
+# then nothing. Installs nothing on the host.
+#   scripts/kubernetes-debian.sh         makes them: www/ for a web server, registry/ for a registry, labs/ with their locks
 #   scripts/kubernetes-debian.sh serve   and serves them on 127.0.0.1 until it is ended; says how they are found
 set -eu
 cd "$(dirname "$0")/.."
@@ -21,7 +21,8 @@ exec 9>"$into/lock"
 flock 9
 work=$into/work
 apt=$into/apt
-lab=$PWD/tests/labs/kubernetes-debian
+labs=$PWD/tests/labs
+lab=$labs/kubernetes-debian
 
 # apt in folders of our own, with the host's addresses, whose sources are wanted too. It checks the archive's signature,
 # and by that each file.
@@ -152,10 +153,10 @@ open_registry() { # FOLDER
 	registry=http://$registry
 }
 
-served() { # www/, registry/ and lock.yaml: what a lab fetches, from the programs and from Debian's packages
+served() { # www/, registry/ and labs/: what labs fetch, from the programs and from Debian's packages
 	echo 'kubernetes: making images and archives'
 	blobs=$work/blobs
-	rm -rf "$work" "$into/www" "$into/registry"
+	rm -rf "$work" "$into/www" "$into/registry" "$into/labs"
 	mkdir -p "$work/programs" "$work/debs" "$blobs" "$work/www/v$version"
 	: >"$work/images"
 	tar -C "$work/programs" -xf "$into/programs.tar"
@@ -173,20 +174,20 @@ served() { # www/, registry/ and lock.yaml: what a lab fetches, from the program
 	for part in node server; do
 		tar -C "$work/$part" --sort=name --owner=0 --group=0 --mtime=@0 -c kubernetes | gzip -n -1 >"$work/www/v$version/kubernetes-$part-linux-amd64.tar.gz"
 	done
-	cp "$lab"/www/* "$work/www/"
+	cp "$lab"/www/* "$labs/kubeadm-debian/www/"* "$work/www/"
 
 	open_registry "$into/registry"
 	trap 'kill $server' EXIT
 
-	# pause: catatonit has a mode for that, and needs no library.
+	# pause, under the tag that kubeadm wants: catatonit has a mode for that, and needs no library.
 	sources
-	(cd "$work/debs" && own update && own download catatonit busybox-static >/dev/null)
-	for package in catatonit busybox-static; do
+	(cd "$work/debs" && own update && own download catatonit busybox-static etcd-server >/dev/null)
+	for package in catatonit busybox-static etcd-server; do
 		dpkg-deb -x "$work/debs/$package"_*.deb "$work/$package"
 	done
 	mkdir -p "$work/pause/usr/bin"
 	cp "$work/catatonit/usr/bin/catatonit" "$work/pause/usr/bin/pause"
-	image pause:0.1.7 '"/usr/bin/pause","-P"' "$(layer "$work/pause")"
+	image pause:3.2 '"/usr/bin/pause","-P"' "$(layer "$work/pause")"
 
 	# busybox with all its applets, and the files that programs expect of a system.
 	mkdir -p "$work/busybox/bin" "$work/busybox/etc" "$work/busybox/root"
@@ -200,9 +201,10 @@ served() { # www/, registry/ and lock.yaml: what a lab fetches, from the program
 	busybox=$(layer "$work/busybox")
 	image library/busybox:1.35 '"/bin/sh"' "$busybox"
 
-	# dnsmasq and BIRD with their libraries, unpacked and never set up; busybox takes the place of what they leave out.
+	# dnsmasq, BIRD and what kube-proxy calls, with their libraries, unpacked and never set up; busybox takes the place
+	# of what they leave out.
 	mkdir -p "$work/base"
-	mmdebstrap --quiet --variant=extract --include=dnsmasq-base,bird --dpkgopt='path-exclude=/usr/share/*' --dpkgopt='path-exclude=/etc/*' \
+	mmdebstrap --quiet --variant=extract --include=dnsmasq-base,bird,iptables,conntrack --dpkgopt='path-exclude=/usr/share/*' --dpkgopt='path-exclude=/etc/*' \
 		--dpkgopt='path-exclude=/lib/systemd/*' --format=tar bookworm "$work/base.tar" "$apt/binary.list" 9>&-
 	tar -C "$work/base" -xf "$work/base.tar" --exclude='./dev/*'
 	# One folder of programs and of libraries, as Debian has it since.
@@ -218,31 +220,55 @@ served() { # www/, registry/ and lock.yaml: what a lab fetches, from the program
 	ln -s ../sbin/birdc "$work/own-node/usr/bin/birdcl"
 	image cluster-dns:2.90 '"/usr/bin/cluster-dns"' "$base" "$busybox" "$kubectl" "$(layer "$work/own-dns")"
 	image calico/node:1.6.8 '"/usr/bin/calico-node"' "$base" "$busybox" "$kubectl" "$(layer "$work/own-node")"
+
+	# What kubeadm makes pods of.
+	image coredns:1.7.0 '"/usr/bin/cluster-dns","alone"' "$base" "$busybox" "$kubectl" "$(layer "$work/own-dns")"
+	for program in kube-apiserver kube-controller-manager kube-scheduler; do
+		mkdir -p "$work/own-$program/usr/bin"
+		ln "$work/programs/$program" "$work/own-$program/usr/bin/"
+		image "$program:v$version" "\"$program\"" "$(layer "$work/own-$program")"
+	done
+	mkdir -p "$work/own-etcd/usr/bin" "$work/own-proxy/usr/local/bin" "$work/own-proxy/usr/sbin"
+	ln "$work/etcd-server/usr/bin/etcd" "$work/own-etcd/usr/bin/"
+	image etcd:3.4.13-0 '"etcd"' "$base" "$(layer "$work/own-etcd")"
+	ln "$work/programs/kube-proxy" "$work/own-proxy/usr/local/bin/"
+	for name in iptables iptables-save iptables-restore ip6tables ip6tables-save ip6tables-restore; do
+		ln -s xtables-nft-multi "$work/own-proxy/usr/sbin/$name"
+	done
+	image "kube-proxy:v$version" '"kube-proxy"' "$base" "$busybox" "$(layer "$work/own-proxy")"
 	kill $server
 	trap - EXIT
 
-	lock >"$work/lock.yaml"
-	mv "$work/www" "$into/www"
-	mv "$work/lock.yaml" "$into/lock.yaml"
+	for name in kubernetes-debian kubeadm-debian; do
+		mkdir -p "$work/labs/$name"
+		cp "$labs/$name/lab.yaml" "$work/labs/$name/"
+		lock "$labs/$name/lab.yaml" >"$work/labs/$name/lock.yaml"
+	done
+	mv "$work/www" "$work/labs" "$into/"
 	chmod -R u+w "$work"
 	rm -rf "$work" "$apt"
 }
 
-lock() { # the lab's lock: digests of what was made here, and what the archive's signed index says of packages
+lock() { # LAB.YAML: its lock: digests of what was made here, and what the archive's signed index says of packages
 	echo '# Made by scripts/kubernetes-debian.sh.'
 	echo 'schema: 1'
 	echo 'pins:'
 	url kubernetes-node $version "v$version/kubernetes-node-linux-amd64.tar.gz"
-	url kubernetes-server $version "v$version/kubernetes-server-linux-amd64.tar.gz"
-	for file in "$lab"/www/*.yaml; do
-		url "$(basename "$file" .yaml)-manifest" 1 "${file##*/}"
+	if grep -q '^  - name: kubernetes-server' "$1"; then
+		url kubernetes-server $version "v$version/kubernetes-server-linux-amd64.tar.gz"
+	fi
+	for path in "$work"/www/*.yaml "$work/www/crictl"; do
+		file=${path##*/}
+		grep -q "kubernetes.example/$file\"" "$1" || continue
+		url "$(echo "$file" | sed 's/\.yaml$/-manifest/')" 1 "$file"
 	done
 	while read -r reference digest bytes; do
 		name=${reference%:*}
+		grep -q "registry.example/$name:" "$1" || continue
 		printf -- '- name: %s\n  version: "%s"\n  arch: amd64\n  source:\n    oci:\n      reference: %s\n  digest: sha256:%s\n  bytes: %s\n  trust: first-use\n  found: made on this host\n' \
 			"$(echo "${name#library/}" | tr / -)" "${reference##*:}" "registry.example/$reference" "$digest" "$bytes"
 	done <"$work/images"
-	sed -n 's/.*apt: {package: \([a-z0-9.+-]*\),.*/\1/p' "$lab/lab.yaml" | while read -r package; do
+	sed -n 's/.*apt: {package: \([a-z0-9.+-]*\),.*/\1/p' "$1" | while read -r package; do
 		apt-cache show "$package" | awk -v RS= 'NR == 1' | awk -v package="$package" '
 			/^Version: / { version = $2 } /^Size: / { size = $2 } /^SHA256: / { sum = $2 } /^Architecture: / { arch = $2 }
 			END { printf "- name: %s\n  version: %s\n  arch: %s\n  source:\n    apt:\n      package: %s\n      suite: bookworm\n  digest: sha256:%s\n  bytes: %s\n  found: signed index of Debian bookworm\n", package, version, arch, package, sum, size }'
@@ -254,7 +280,7 @@ url() { # NAME VERSION PATH
 }
 
 # What it is made of; made anew when that changes.
-made=$(cat "$0" "$lab/lab.yaml" "$lab"/images/* "$lab"/www/* | sha256sum | cut -d' ' -f1)
+made=$(cat "$0" "$labs"/*/lab.yaml "$labs"/*/images/* "$labs"/*/www/* | sha256sum | cut -d' ' -f1)
 [ -e "$into/programs.tar" ] || (programs)
 if [ "$(cat "$into/made" 2>/dev/null)" != "$made" ]; then
 	served
@@ -263,6 +289,7 @@ fi
 [ "${1-}" = serve ] || exit 0
 open_registry "$into/registry"
 trap 'kill $server' EXIT
+echo "# calicolab --labs $into up kubernetes-debian, or kubeadm-debian, after"
 echo "export CALICOLAB_MIRRORS='registry.example=$registry kubernetes.example=http://127.0.0.1:${PORT:-8090}'"
 exec 9>&-
 target/programs/root/bin/busybox httpd -f -p "127.0.0.1:${PORT:-8090}" -h "$into/www"

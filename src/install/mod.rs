@@ -1,6 +1,8 @@
 //! Bytes and secrets onto the nodes, daemons started: straight code over SSH.
 
 mod binaries;
+mod cluster;
+mod kubeadm;
 pub mod manifest;
 pub mod pki;
 mod primer;
@@ -43,7 +45,8 @@ impl Kit<'_> {
         match self.plan.installer {
             Installer::Primer => primer::install(self, node, machine, remote).await,
             Installer::Binaries => binaries::install(self, node, machine, remote).await,
-            installer @ (Installer::Kubeadm | Installer::Coreos) => Err(InstallError::NoInstaller { installer }),
+            Installer::Kubeadm => kubeadm::install(self, node, machine, remote).await,
+            installer @ Installer::Coreos => Err(InstallError::NoInstaller { installer }),
         }
     }
 
@@ -90,7 +93,8 @@ pub fn refusal(plan: &Plan) -> Option<String> {
     match plan.installer {
         Installer::Primer => None,
         Installer::Binaries => binaries::refusal(plan),
-        other => Some(format!("this calicolab cannot install `{other}` labs yet")),
+        Installer::Kubeadm => kubeadm::refusal(plan),
+        other @ Installer::Coreos => Some(format!("this calicolab cannot install `{other}` labs yet")),
     }
 }
 

@@ -7,17 +7,23 @@ use std::time::SystemTime;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, PublicKeyData as _,
 };
+use sha2::{Digest as _, Sha256};
 
 use crate::durable;
+use crate::lab::file::Installer;
 use crate::lab::name::{NodeName, PerNode};
+use crate::lab::pin;
 use crate::lab::plan::Plan;
+use crate::lab::render::Join;
 
 /// How long certificates are good: longer than any lab lives, short enough that a leaked one dies.
 const YEARS: i32 = 2;
 /// The file that says until when.
 const UNTIL: &str = "until";
+/// The file with the token by which nodes join.
+const TOKEN: &str = "token";
 
 /// A certificate and its key, both PEM.
 #[derive(Clone, PartialEq, Eq)]
@@ -38,6 +44,16 @@ pub struct Pki {
     pub nodes: PerNode<Pair>,
     /// What Kubernetes has beside it.
     pub kubernetes: Option<Kubernetes>,
+    /// What kubeadm makes the rest of.
+    pub kubeadm: Option<Kubeadm>,
+}
+
+/// What kubeadm has of the cluster's secrets.
+pub struct Kubeadm {
+    /// The authority's key, for the master alone: kubeadm and the controllers of Kubernetes issue certificates there.
+    pub authority_key: String,
+    /// By what nodes join.
+    pub join: Join,
 }
 
 /// The certificates of Kubernetes' own programs.
@@ -92,8 +108,10 @@ impl Pki {
         } else {
             None
         };
+        let kubeadm = if plan.installer == Installer::Kubeadm { Some(kubeadm(folder)?) } else { None };
         Ok(Self {
             authority: read(&folder.join("ca.crt"))?,
+            kubeadm,
             etcd: pair("etcd")?,
             nodes: plan.nodes.try_map(|node, _| pair(&of_node(plan, node)))?,
             kubernetes,
@@ -109,6 +127,24 @@ impl Pki {
 /// The name of a node's files. With Kubernetes other files stand beside them whose names a node may have.
 fn of_node(plan: &Plan, node: &NodeName) -> String {
     if plan.installer.has_kubernetes() { format!("node.{node}") } else { node.to_string() }
+}
+
+fn kubeadm(folder: &Path) -> Result<Kubeadm, PkiError> {
+    let authority_key = read(&folder.join("ca.key"))?;
+    let failed = |source| PkiError::Make { of: "nodes that join".into(), source };
+    let public = KeyPair::from_pem(&authority_key).map_err(failed)?.subject_public_key_info();
+    let authority = pin::Digest::Sha256(Sha256::digest(public).into()).hex();
+    Ok(Kubeadm { authority_key, join: Join { token: read(&folder.join(TOKEN))?, authority } })
+}
+
+/// A token in kubeadm's form: a public part, and one that nobody guesses.
+fn token() -> String {
+    let mut bytes = [0; 22];
+    getrandom::fill(&mut bytes).expect("the kernel's random source does not fail for a few bytes");
+    // 256 is a multiple of 32: no letter is likelier than another.
+    let letters = bytes.map(|byte| char::from(b"abcdefghijklmnopqrstuvwxyz234567"[usize::from(byte) % 32]));
+    let (id, secret) = letters.split_at(6);
+    format!("{}.{}", id.iter().collect::<String>(), secret.iter().collect::<String>())
 }
 
 fn read(path: &Path) -> Result<String, PkiError> {
@@ -131,6 +167,9 @@ fn make(folder: &Path, plan: &Plan) -> Result<(), PkiError> {
     let authority = authority(plan)?;
     put("ca.crt", &authority.certificate)?;
     put("ca.key", &authority.key_pem)?;
+    if plan.installer == Installer::Kubeadm {
+        put(TOKEN, &token())?;
+    }
     put(UNTIL, &format!("{}\n", until(today())))?;
     let mut pairs = Vec::new();
     if plan.installer.has_kubernetes() {

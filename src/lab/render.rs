@@ -29,6 +29,17 @@ pub struct Secrets {
     pub host_keys: PerNode<HostKey>,
     /// Each node's cloud-init instance, new when its disk is.
     pub instance_ids: PerNode<String>,
+    /// By what nodes join, where kubeadm makes the cluster.
+    pub join: Option<Join>,
+}
+
+/// By what a node and the cluster it joins know each other.
+#[derive(Clone, Serialize)]
+pub struct Join {
+    /// kubeadm's bootstrap token.
+    pub token: String,
+    /// SHA-256 of the authority's public key, as hex.
+    pub authority: String,
 }
 
 /// A node's host key.
@@ -167,6 +178,8 @@ fn context(plan: &Plan, name: &NodeName, node: &NodePlan, user: &str, secrets: &
         host_key_private => &host_key.private,
         host_key_public => &host_key.public,
         instance_id => &secrets.instance_ids[name],
+        join => secrets.join.as_ref().map_or(Value::UNDEFINED, seen),
+        kubernetes => manifests::kubernetes(plan),
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::Command;
 use calicolab::lab::builtin::Library;
 use calicolab::lab::name::PerNode;
 use calicolab::lab::plan::Plan;
-use calicolab::lab::render::{self, HostKey, Secrets, SeedTexts};
+use calicolab::lab::render::{self, HostKey, Join, Secrets, SeedTexts};
 use calicolab::ssh::keys::ClusterKeys;
 use serde_json::Value;
 
@@ -58,6 +58,7 @@ fn seeds(folder: &Path, plan: &Plan) -> PerNode<SeedTexts> {
             .nodes
             .map(|node, _| HostKey { private: keys.host_private(node).into(), public: keys.host_public(node).into() }),
         instance_ids: plan.nodes.map(|node, _| format!("0123-{node}")),
+        join: Some(Join { token: "abcdef.0123456789abcdef".into(), authority: "0".repeat(64) }),
     };
     render::seeds(plan, "lab", &secrets, &Library::open(None).expect("templates")).expect("rendered")
 }
@@ -67,8 +68,8 @@ fn every_seed_is_accepted() {
     let folder = tempfile::tempdir().expect("a folder");
     let known = known();
     // The master, nodes with a DNS server and one without, and the same of Kubernetes: each kind of seed there is.
-    let (primer, kubernetes) = (plans::primer("demo", 4), plans::kubernetes());
-    let all = [seeds(&folder.path().join("primer"), &primer), seeds(&folder.path().join("kubernetes"), &kubernetes)];
+    let plans = [plans::primer("demo", 4), plans::kubernetes("kubernetes-debian"), plans::kubernetes("kubeadm-debian")];
+    let all = plans.map(|plan| seeds(&folder.path().join(plan.lab.as_str()), &plan));
     for (node, seed) in all.iter().flat_map(PerNode::iter) {
         assert_eq!(refused(folder.path(), &seed.user_data), None, "{node}:\n{}", seed.user_data);
         let keys = seed.user_data.lines().filter(|line| !line.starts_with([' ', '#', '-']));
@@ -82,7 +83,9 @@ fn every_seed_is_accepted() {
 #[test]
 fn every_unit_is_accepted() {
     let folder = tempfile::tempdir().expect("a folder");
-    for (name, plan) in [("primer", plans::primer("demo", 3)), ("kubernetes", plans::kubernetes())] {
+    let plans = [plans::primer("demo", 3), plans::kubernetes("kubernetes-debian"), plans::kubernetes("kubeadm-debian")];
+    for plan in plans {
+        let name = plan.lab.as_str();
         let master = &seeds(&folder.path().join(name), &plan)[&plan.master];
         let seed: serde_json::Value = serde_saphyr::from_str(&master.user_data).expect("YAML");
         let root = folder.path().join(name).join("root");

@@ -8,8 +8,12 @@ use crate::lab::example;
 use crate::lab::file::Installer;
 
 fn kubernetes() -> Plan {
+    with(Installer::Binaries)
+}
+
+fn with(installer: Installer) -> Plan {
     let mut lab = example::lab(&["one", "two"]);
-    lab.installer = Installer::Binaries;
+    lab.installer = installer;
     example::planned(&lab, "demo")
 }
 
@@ -64,6 +68,25 @@ fn they_are_made_once_and_closed_to_others() {
         let file = file.expect("an entry");
         assert_eq!(file.metadata().expect("there").permissions().mode() & 0o777, 0o600, "{}", file.path().display());
     }
+}
+
+#[test]
+fn nodes_join_by_a_token_and_by_the_authoritys_own_sum() {
+    let home = tempfile::tempdir().expect("a folder");
+    let folder = home.path().join("pki");
+    let made =
+        |folder: &Path| Pki::ensure(folder, &with(Installer::Kubeadm)).expect("made").kubeadm.expect("asked for");
+    let (kubeadm, again, other) = (made(&folder), made(&folder), made(&home.path().join("other")));
+    openssl(&folder, &["x509", "-in", "ca.crt", "-pubkey", "-noout", "-out", "public"]);
+    openssl(&folder, &["pkey", "-pubin", "-in", "public", "-outform", "der", "-out", "der"]);
+    let said = openssl(&folder, &["dgst", "-sha256", "-r", "der"]);
+    assert_eq!(said.split(' ').next(), Some(kubeadm.join.authority.as_str()));
+    let token = &kubeadm.join.token;
+    let of_kubeadm = |part: &str| part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let (id, secret) = token.split_once('.').expect("two parts");
+    assert!((id.len(), secret.len()) == (6, 16) && of_kubeadm(id) && of_kubeadm(secret), "{token}");
+    assert!(*token == again.join.token && *token != other.join.token);
+    assert!(Pki::ensure(&home.path().join("units"), &kubernetes()).expect("made").kubeadm.is_none());
 }
 
 #[test]

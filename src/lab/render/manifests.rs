@@ -71,14 +71,16 @@ struct Served {
     minor: u16,
 }
 
+/// That release, where there is one.
+pub(super) fn kubernetes(plan: &Plan) -> Value {
+    let release = plan.kubernetes.as_ref().map(|kubernetes| kubernetes.version);
+    let served = release.map(|release| Served { version: release.to_string(), minor: release.minor });
+    served.map_or(Value::UNDEFINED, seen)
+}
+
 fn context(plan: &Plan) -> Value {
-    let served = plan
-        .kubernetes
-        .as_ref()
-        .map(|kubernetes| kubernetes.version)
-        .map(|release| Served { version: release.to_string(), minor: release.minor });
     minijinja::context! {
-        kubernetes => served.map_or(Value::UNDEFINED, seen),
+        kubernetes => kubernetes(plan),
         net => seen(&plan.network),
         image => seen(images(plan)),
         cluster => plan.cluster.as_str(),

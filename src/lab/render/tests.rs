@@ -35,6 +35,7 @@ fn secrets(plan: &Plan) -> Secrets {
             .nodes
             .map(|name, _| HostKey { private: format!("KEY\n{name}\n"), public: "ssh-ed25519 BBBB".into() }),
         instance_ids: plan.nodes.map(|name, _| format!("{name}-1")),
+        join: None,
     }
 }
 

@@ -32,11 +32,11 @@ pub fn primer(cluster: &str, nodes: usize) -> Plan {
     of(&lab(nodes), cluster)
 }
 
-/// The plan of the tests' own lab of Kubernetes, as if its lock were of nothing but noughts.
-pub fn kubernetes() -> Plan {
+/// The plan of one of the tests' own labs of Kubernetes, as if its lock were of nothing but noughts.
+pub fn kubernetes(lab: &str) -> Plan {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
     let library = Library::open(Some(folder.into())).expect("the labs of the tests");
-    let name: LabName = "kubernetes-debian".parse().expect("a name");
+    let name: LabName = lab.parse().expect("a name");
     let (lab, mut lock) = labs::read(&library, &name, &[], None).expect("it is right");
     lock.pins.extend(lab.artifacts.iter().map(|artifact| {
         let version = artifact.version.clone().unwrap_or_default();
