@@ -5,10 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::answer::{ClusterMember, Instance, Resources};
 use super::client::Client;
-use super::host::NODE_MIB;
 use crate::lab::name::{NodeName, PerNode};
 use crate::lab::placement::Placement;
 use crate::machine::ProviderError;
+
+/// Memory that a node's own daemons take.
+pub const NODE_MIB: u64 = 160;
 
 /// One member that can be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
