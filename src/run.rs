@@ -16,8 +16,8 @@ use std::time::Duration;
 use clap::{CommandFactory as _, Parser as _};
 use serde_json::json;
 
+use crate::artifact::cache::Cache;
 use crate::artifact::mirror::Mirrors;
-use crate::artifact::store::Cache;
 use crate::cli::papers::Papers;
 use crate::cli::{Cli, Format, OnFailure, Verb, Wish};
 use crate::cluster::home::Home;

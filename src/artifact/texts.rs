@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use super::FetchError;
+use super::cache::Cache;
 use super::error::Refusal;
 use super::files::{self, blocking, failed};
 use super::member::{self, Member, Whole};
-use super::store::{Cache, Verified};
 use super::unpack::{LIMITS, Limits};
+use super::verified::Verified;
 use crate::event::Events;
 
 /// The longest text that is read: Calico's own, with the definitions of all its resources, has 3 MB.

@@ -6,10 +6,11 @@ use serde::Serialize;
 
 use crate::artifact::FetchError;
 use crate::artifact::apt::Archive;
+use crate::artifact::cache::Cache;
 use crate::artifact::image::{self, Disk, Ready};
 use crate::artifact::oci;
 use crate::artifact::payload::{self, Part, PartSource, Payload};
-use crate::artifact::store::{Cache, Reach, Store};
+use crate::artifact::store::{Reach, Store};
 use crate::cluster::state::Wish;
 use crate::event::{Event, Step};
 use crate::failure::{Exit, Failure};

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use crate::artifact::FetchError;
 use crate::artifact::apt::{Age, Archive, Record};
-use crate::artifact::store::{Cache, Reach, Store};
+use crate::artifact::cache::Cache;
+use crate::artifact::store::{Reach, Store};
 use crate::event::Events;
 use crate::lab::file::{Artifact, Lab};
 use crate::lab::pin::{Arch, Digest, LOCK_SCHEMA, Lock, Pin, Source, Trust, Wanted};

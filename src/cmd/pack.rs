@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use crate::artifact::cache::Cache;
 use crate::artifact::image;
 use crate::artifact::pack::{self, Bytes, Contents, Existing, PackError, Piece, Place};
-use crate::artifact::store::Cache;
 use crate::event::{Event, Step};
 use crate::failure::{Exit, Failure};
 use crate::lab::pin::{Arch, Pin};

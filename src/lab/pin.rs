@@ -219,6 +219,13 @@ pub struct Pin {
     pub found: String,
 }
 
+impl Pin {
+    /// How people call the file: its name and version.
+    pub fn label(&self) -> String {
+        format!("{} {}", self.name, self.version)
+    }
+}
+
 /// Something a lab wants and its lock has no digest for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -210,6 +210,12 @@ fn tail(last_words: &str) -> String {
     if last_words.trim().is_empty() { String::new() } else { format!("; its last words:\n{}", last_words.trim_end()) }
 }
 
+/// The failure of doing something with a file.
+fn failed(doing: &str, path: &Path) -> impl FnOnce(std::io::Error) -> ProviderError + use<> {
+    let doing = format!("{doing} {}", path.display());
+    move |source| ProviderError::Io { doing, source }
+}
+
 fn list(errors: &[ProviderError]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use calicolab::artifact::FetchError;
 use calicolab::artifact::apt::Archive;
+use calicolab::artifact::cache::Cache;
 use calicolab::artifact::http::Manner;
-use calicolab::artifact::store::{Cache, Reach, Store};
+use calicolab::artifact::store::{Reach, Store};
 use calicolab::event::{Event, Events};
 use calicolab::failure::Exit;
 use calicolab::lab::pin::{Arch, Digest, Pin, Source, Trust};

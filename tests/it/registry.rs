@@ -10,9 +10,11 @@ use std::time::Duration;
 use base64::Engine as _;
 use calicolab::artifact::FetchError;
 use calicolab::artifact::apt::Archive;
+use calicolab::artifact::cache::Cache;
 use calicolab::artifact::http::Manner;
 use calicolab::artifact::oci::{self, Logins};
-use calicolab::artifact::store::{Cache, Reach, Store, Verified};
+use calicolab::artifact::store::{Reach, Store};
+use calicolab::artifact::verified::Verified;
 use calicolab::event::{Event, Events, Stamped};
 use calicolab::lab::pin::{Arch, Digest, Pin, Source, Trust};
 

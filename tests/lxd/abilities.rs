@@ -4,8 +4,9 @@ use std::future::Future;
 use std::path::PathBuf;
 
 use calicolab::artifact::apt::Archive;
+use calicolab::artifact::cache::Cache;
 use calicolab::artifact::image::{self, Ready};
-use calicolab::artifact::store::{Cache, Reach, Store};
+use calicolab::artifact::store::{Reach, Store};
 use calicolab::cluster::home::Home;
 use calicolab::event::Events;
 use calicolab::lab::builtin::Library;

@@ -13,9 +13,9 @@ pub use index::Record;
 pub use sources::{Part, Place, of_host};
 
 use super::FetchError;
+use super::cache::Cache;
 use super::error::Gone;
 use super::files::{self, EntryLock, failed};
-use super::store::Cache;
 use crate::command::{Argv, Output, run};
 use crate::durable;
 use crate::event::{Events, Step};
@@ -262,7 +262,7 @@ fn agrees(pin: &Pin, records: &[Record]) -> Result<(), FetchError> {
     let mut digests = records.iter().filter(same).map(|record| record.digest);
     match digests.next() {
         Some(got) if got != pin.digest && !digests.any(|other| other == pin.digest) => {
-            Err(FetchError::mismatch(super::store::label(pin), "the archive's signed index", pin.digest, got))
+            Err(FetchError::mismatch(pin.label(), "the archive's signed index", pin.digest, got))
         }
         _ => Ok(()),
     }

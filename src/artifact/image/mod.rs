@@ -26,9 +26,11 @@ pub use recipe::{Recipe, RecipeFile};
 
 use super::FetchError;
 use super::apt::Archive;
+use super::cache::Cache;
 use super::error::CANNOT_SERIALISE;
 use super::files::{self, blocking, failed};
-use super::store::{Cache, Derived, Reach};
+use super::store::Reach;
+use super::verified::Derived;
 use crate::durable;
 use crate::event::{Events, Step};
 use crate::lab::pin::Digest;

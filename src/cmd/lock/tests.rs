@@ -73,7 +73,7 @@ async fn nothing_is_asked_while_every_pinned_file_is_in_the_cache() {
     let archive = Archive::at(Vec::new());
     let (events, _told) = Events::channel();
     let asked = apt_only(&cache, &archive, &lab, &lock, When::IfGone, &events);
-    let relocked = tokio::time::timeout(Duration::from_secs(5), asked).await.expect("at once").expect("no question");
+    let relocked = tokio::time::timeout(Duration::from_secs(30), asked).await.expect("at once").expect("no question");
     assert_eq!(relocked, Relocked { lock, changes: Vec::new() });
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::words::{ALL, Dialect};
 use crate::command::{self, Argv};
-use crate::machine::ProviderError;
+use crate::machine::{Lack, ProviderError};
 
 /// Longer than any single thing takes.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -69,6 +69,62 @@ pub enum Silence {
     },
     /// The client would not speak to the remote of this name, by its own words: the certificate there is not the one it was.
     Refused(String, String),
+}
+
+impl Silence {
+    /// The same as something that is missing, and what to do about it.
+    pub fn lack(&self, dialect: &Dialect) -> Lack {
+        let Dialect { name, group, client, .. } = dialect;
+        let (id, what, remedy) = match self {
+            Silence::NoClient => ("incus.missing", "there is neither Incus nor LXD".into(), dialect.install.to_owned()),
+            Silence::Denied(path) => (
+                "incus.denied",
+                format!("{name}'s socket {} is closed to this user", path.display()),
+                format!("sudo usermod -aG {group} \"$USER\", then log in again"),
+            ),
+            Silence::NoDaemon(path) => (
+                "incus.daemon",
+                format!("{name}'s daemon does not answer at {}", path.display()),
+                dialect.start.to_owned(),
+            ),
+            Silence::NoRemote { remote, others } => {
+                let what = format!("{name}'s client knows no remote `{remote}`; there is {}", others.join(", "));
+                ("incus.remote", what, format!("{client} remote add {remote} https://ADDRESS:8443"))
+            }
+            Silence::NoServer(remote) => {
+                let what = format!("the remote `{remote}` hands out images and makes no instances");
+                ("incus.remote", what, format!("{client} remote list shows what there is"))
+            }
+            Silence::Unreachable { remote, at, why } => {
+                let what = format!("the remote `{remote}` is not reachable at {at}: {why}");
+                let remedy = format!(
+                    "there, `{client} config set core.https_address :8443`; from here, `{client} remote list` for a wrong address"
+                );
+                ("incus.remote-unreachable", what, remedy)
+            }
+            Silence::Untrusted { remote, at } => {
+                let what = format!("the remote `{remote}` at {at} does not trust this user's certificate");
+                let remedy = format!(
+                    "there, `{client} config trust add`; here, `{client} remote remove {remote}` and `{client} remote add {remote} {at}` with what it gives"
+                );
+                ("incus.remote-untrusted", what, remedy)
+            }
+            Silence::Refused(remote, said) => {
+                let what = format!("{name}'s client does not speak to the remote `{remote}`: {said}");
+                let remedy = format!(
+                    "if its certificate was changed on purpose, `{client} remote remove {remote}` and add it again"
+                );
+                ("incus.remote-refused", what, remedy)
+            }
+        };
+        Lack { id: id.into(), what, remedy, bearable: false }
+    }
+
+    /// The same as an error.
+    pub fn error(&self, dialect: &Dialect) -> ProviderError {
+        let lack = self.lack(dialect);
+        ProviderError::Silent { why: format!("{} ({})", lack.what, lack.remedy) }
+    }
 }
 
 impl Client {

@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use super::answer::{Instance, Network, Profile, is_ours};
 use super::client::Client;
-use super::failed;
 use super::instance;
 use super::names::Names;
 use super::project;
 use super::record;
 use super::words::ALL;
-use crate::machine::{Place, Power, ProviderError};
+use crate::machine::{Place, Power, ProviderError, failed};
 use crate::wait::{self, Asked, Patience};
 
 /// How long instances may take to power off by themselves.

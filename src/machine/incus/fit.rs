@@ -34,7 +34,7 @@ struct Servers {
 pub async fn lacks(away: &Away, plan: &Plan) -> Vec<Lack> {
     let answering = match away::answering(&away.remote, None).await {
         Ok(answering) => answering,
-        Err((dialect, silence)) => return vec![host::lack(dialect, &silence)],
+        Err((dialect, silence)) => return vec![silence.lack(dialect)],
     };
     let asked = Asked { client: answering.client.clone(), answering: Some(answering) };
     match look(&asked, plan).await {

@@ -1,9 +1,11 @@
 //! What this host has for containers: what is missing, with remedies, and how long a boot will take.
 
 use super::answer::{self, Pool, PoolResources, Profile, Server};
-use super::client::{Client, Silence};
+use super::client::Client;
+use super::instance;
 use super::kernel::{self, Kernel};
 use super::limits::{self, Limits};
+use super::member::node_mib;
 use super::names::{LABEL, NODE, Names};
 use super::network;
 use super::words::Dialect;
@@ -11,9 +13,6 @@ use crate::command;
 use crate::lab::plan::Plan;
 use crate::machine::{Estimate, Lack, ProviderError};
 
-/// Memory that a node's own daemons take; with Kubernetes the master's take most.
-const NODE_MIB: u64 = 160;
-const KUBERNETES_MIB: u64 = 600;
 /// Memory that the host keeps.
 const MARGIN_MIB: u64 = 256;
 /// A node's tree and what it writes; with Kubernetes its programs and images too.
@@ -48,12 +47,9 @@ const ABILITIES: [(&str, &str, &str); 4] = [
 
 /// What the host lacks for this plan.
 pub async fn lacks(plan: &Plan) -> Vec<Lack> {
-    if let Some(away) = &plan.away {
-        return super::fit::lacks(away, plan).await;
-    }
     let client = match Client::any() {
         Ok(client) => client,
-        Err((dialect, silence)) => return vec![lack(dialect, &silence)],
+        Err((dialect, silence)) => return vec![silence.lack(dialect)],
     };
     match look(&client, plan).await {
         Ok((host, kernel, limits)) => {
@@ -66,52 +62,6 @@ pub async fn lacks(plan: &Plan) -> Vec<Lack> {
             vec![Lack { id: "incus.answer".into(), what, remedy: client.dialect.start.into(), bearable: false }]
         }
     }
-}
-
-/// Why a daemon is silent, and what to do about it.
-pub fn lack(dialect: &Dialect, silence: &Silence) -> Lack {
-    let Dialect { name, group, client, .. } = dialect;
-    let (id, what, remedy) = match silence {
-        Silence::NoClient => ("incus.missing", "there is neither Incus nor LXD".into(), dialect.install.to_owned()),
-        Silence::Denied(path) => (
-            "incus.denied",
-            format!("{name}'s socket {} is closed to this user", path.display()),
-            format!("sudo usermod -aG {group} \"$USER\", then log in again"),
-        ),
-        Silence::NoDaemon(path) => {
-            ("incus.daemon", format!("{name}'s daemon does not answer at {}", path.display()), dialect.start.to_owned())
-        }
-        Silence::NoRemote { remote, others } => {
-            let what = format!("{name}'s client knows no remote `{remote}`; there is {}", others.join(", "));
-            ("incus.remote", what, format!("{client} remote add {remote} https://ADDRESS:8443"))
-        }
-        Silence::NoServer(remote) => {
-            let what = format!("the remote `{remote}` hands out images and makes no instances");
-            ("incus.remote", what, format!("{client} remote list shows what there is"))
-        }
-        Silence::Unreachable { remote, at, why } => {
-            let what = format!("the remote `{remote}` is not reachable at {at}: {why}");
-            let remedy = format!(
-                "there, `{client} config set core.https_address :8443`; from here, `{client} remote list` for a wrong address"
-            );
-            ("incus.remote-unreachable", what, remedy)
-        }
-        Silence::Untrusted { remote, at } => {
-            let what = format!("the remote `{remote}` at {at} does not trust this user's certificate");
-            let remedy = format!(
-                "there, `{client} config trust add`; here, `{client} remote remove {remote}` and `{client} remote add {remote} {at}` with what it gives"
-            );
-            ("incus.remote-untrusted", what, remedy)
-        }
-        Silence::Refused(remote, said) => {
-            let what = format!("{name}'s client does not speak to the remote `{remote}`: {said}");
-            let remedy = format!(
-                "if its certificate was changed on purpose, `{client} remote remove {remote}` and add it again"
-            );
-            ("incus.remote-refused", what, remedy)
-        }
-    };
-    Lack { id: id.into(), what, remedy, bearable: false }
 }
 
 /// The pool in which nodes are made.
@@ -139,7 +89,7 @@ async fn look(client: &Client, plan: &Plan) -> Result<(Host, Kernel, Limits), Pr
         }
     };
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let there = super::instance::all(client).await?;
+    let there = instance::all(client).await?;
     let there = there.iter().filter_map(|one| {
         let label = one.config.get(LABEL)?;
         Some((label.rsplit('/').next()?.to_owned(), one.config.get(NODE)?.clone()))
@@ -218,11 +168,6 @@ fn judge(dialect: &Dialect, host: &Host, plan: &Plan) -> Vec<Lack> {
     lacks
 }
 
-/// Memory that each node's own daemons take, in MiB.
-pub fn node_mib(plan: &Plan) -> u64 {
-    if plan.installer.has_kubernetes() { KUBERNETES_MIB } else { NODE_MIB }
-}
-
 fn tree_mib(plan: &Plan) -> u64 {
     if plan.installer.has_kubernetes() { KUBERNETES_TREE_MIB } else { TREE_MIB }
 }
@@ -248,6 +193,7 @@ pub fn estimate(cores: usize, nodes: usize) -> Estimate {
 
 #[cfg(test)]
 mod tests {
+    use super::super::client::Silence;
     use super::super::words::{INCUS, LXD};
     use super::*;
     use crate::machine::qemu::support::small_plan;
@@ -271,9 +217,9 @@ mod tests {
         let bare = Host { memory_mib: Some(100), pool: None, dnsmasq: false, modules, bridge_filtered: true, ..fit() };
         let full = Host { pool: Some(("default".into(), Some(10))), ..fit() };
         let silent = [
-            lack(&INCUS, &Silence::NoClient),
-            lack(&INCUS, &Silence::Denied("/run/incus/unix.socket".into())),
-            lack(&LXD, &Silence::NoDaemon("/var/lib/lxd/unix.socket".into())),
+            Silence::NoClient.lack(&INCUS),
+            Silence::Denied("/run/incus/unix.socket".into()).lack(&INCUS),
+            Silence::NoDaemon("/var/lib/lxd/unix.socket".into()).lack(&LXD),
         ];
         let all = [judge(&LXD, &bare, &small_plan(3)), judge(&INCUS, &full, &small_plan(2)), silent.to_vec()].concat();
         let told = all.iter().map(|lack| format!("{} {}: {}\n  {}", lack.bearable, lack.id, lack.what, lack.remedy));

@@ -10,8 +10,7 @@ use super::answer::Image;
 use super::client::Client;
 use super::names::IMAGE;
 use crate::durable;
-use crate::machine::incus::failed;
-use crate::machine::{ProviderError, Tree};
+use crate::machine::{ProviderError, Tree, failed};
 
 /// The setting of an instance that holds its NoCloud meta-data.
 pub const META_DATA: &str = "user.meta-data";

@@ -8,14 +8,28 @@ use super::door::{DEVICE, Door};
 use super::image::{META_DATA, RESOLVER, UPLINK, USER_DATA};
 use super::names::{LABEL, NODE, Names};
 use super::network::Uplink;
-use super::stand::Stand;
-use super::vm;
 use crate::lab::name::NodeName;
 use crate::lab::plan::{NetworkPlan, NodePlan, Plan};
 use crate::machine::{ProviderError, Seed};
 
 /// Where a node finds the artifacts: the installer looks there.
 const PAYLOAD: &str = "/opt/calicolab-payload.tar";
+
+/// What one node is made from.
+pub struct Making<'a> {
+    /// The cluster's names.
+    pub names: &'a Names,
+    /// The image.
+    pub fingerprint: &'a str,
+    /// The cards' names.
+    pub network: &'a NetworkPlan,
+    /// The way outside.
+    pub uplink: Uplink,
+    /// Where disks lie.
+    pub pool: &'a str,
+    /// Whether it becomes a virtual machine.
+    pub vm: bool,
+}
 
 /// What all nodes of a lab are allowed.
 ///
@@ -50,15 +64,8 @@ lxc.mount.auto=proc:rw sys:ro cgroup:rw
 ";
 
 /// One node before its first start.
-fn instance(
-    names: &Names,
-    node: &NodeName,
-    sizes: &NodePlan,
-    network: &NetworkPlan,
-    uplink: Uplink,
-    door: Option<Door>,
-    seed: &Seed,
-) -> Value {
+pub fn container(making: &Making<'_>, node: &NodeName, sizes: &NodePlan, door: Option<Door>, seed: &Seed) -> Value {
+    let &Making { names, network, uplink, .. } = making;
     let card = |device: &str, network: &str, mac: &str| json!({"type": "nic", "network": network, "name": device, "hwaddr": mac});
     let (nat, lab) = (&network.nat_device, &network.lab_device);
     let mut asked = json!({
@@ -105,47 +112,6 @@ pub async fn all(client: &Client) -> Result<Vec<Instance>, ProviderError> {
     client.get("/1.0/instances?recursion=1").await
 }
 
-/// What one node is made from.
-pub struct Making<'a> {
-    /// The cluster's names.
-    pub names: &'a Names,
-    /// The image.
-    pub fingerprint: &'a str,
-    /// The cards' names.
-    pub network: &'a NetworkPlan,
-    /// The way outside.
-    pub uplink: Uplink,
-    /// Where disks lie.
-    pub pool: &'a str,
-    /// Whether it becomes a virtual machine.
-    pub vm: bool,
-}
-
-impl Making<'_> {
-    /// Make a node that does not run yet. Its settings hold a private key, so they go by standard input.
-    pub async fn make(
-        &self,
-        client: &Client,
-        node: &NodeName,
-        sizes: &NodePlan,
-        stand: &Stand,
-        seed: &Seed,
-    ) -> Result<(), ProviderError> {
-        let body = if self.vm {
-            vm::instance(self, node, sizes, stand.door, seed)
-        } else {
-            instance(self.names, node, sizes, self.network, self.uplink, stand.door, seed)
-        };
-        let (image, name) = (client.thing(self.fingerprint), client.thing(&self.names.instance(node)));
-        let mut words = vec![client.dialect.create, &image, &name, "--quiet"];
-        words.extend(self.vm.then_some("--vm"));
-        if let Some(member) = &stand.member {
-            words.extend(["--target", member]);
-        }
-        client.verb(&words, body.to_string(), format!("making {node}")).await
-    }
-}
-
 /// Start it.
 pub async fn start(client: &Client, name: &str, node: &NodeName) -> Result<(), ProviderError> {
     client.verb(&["start", &client.thing(name), "--quiet"], String::new(), format!("starting {node}")).await
@@ -176,9 +142,15 @@ mod tests {
         let seed = crate::machine::seed::example();
         let (node, sizes) = plan.nodes.iter().nth(1).expect("a second node");
         let door = Door { listen: [10, 0, 0, 7].into(), at: [198, 51, 100, 7].into(), port: 20_022 };
-        let asked = instance(&names, node, sizes, &plan.network, uplink, Some(door), &seed);
+        let network = &plan.network;
+        let making = Making { names: &names, fingerprint: "f00d", network, uplink, pool: "default", vm: false };
+        let asked = container(&making, node, sizes, Some(door), &seed);
         let profile = |plan: &Plan| profile(&names, "default", plan);
-        insta::assert_snapshot!(format!("{:#}\n{asked:#}", profile(&plan)));
+        insta::assert_snapshot!(format!(
+            "{:#}
+{asked:#}",
+            profile(&plan)
+        ));
         let kubernetes = Plan { installer: Installer::Binaries, ..plan.clone() };
         insta::assert_snapshot!("privileged", format!("{:#}", profile(&kubernetes)));
         // A kubelet in a virtual machine needs nothing of this host's.

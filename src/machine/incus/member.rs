@@ -7,7 +7,17 @@ use super::answer::{ClusterMember, Instance, Resources};
 use super::client::Client;
 use crate::lab::name::{NodeName, PerNode};
 use crate::lab::placement::Placement;
+use crate::lab::plan::Plan;
 use crate::machine::ProviderError;
+
+/// Memory that a node's own daemons take; with Kubernetes the master's take most.
+const NODE_MIB: u64 = 160;
+const KUBERNETES_MIB: u64 = 600;
+
+/// Memory that each node's own daemons take, in MiB.
+pub fn node_mib(plan: &Plan) -> u64 {
+    if plan.installer.has_kubernetes() { KUBERNETES_MIB } else { NODE_MIB }
+}
 
 /// One member that can be used.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,6 +11,7 @@ mod image;
 mod instance;
 mod kernel;
 mod limits;
+mod make;
 mod member;
 mod names;
 mod network;
@@ -25,7 +26,6 @@ mod words;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -39,7 +39,9 @@ use self::network::Ground;
 use self::stand::Site;
 use super::ability::{Pause, Save};
 use super::sweep::{Leaving, Sweep};
-use super::{Estimate, Found, ImageForm, Kind, Lack, Machine, Order, Place, Power, Provider, ProviderError, Target};
+use super::{
+    Estimate, Found, ImageForm, Kind, Lack, Machine, Order, Place, Power, Provider, ProviderError, Target, failed,
+};
 use crate::lab::name::{ClusterName, NodeName, PerNode};
 use crate::lab::plan::Plan;
 
@@ -68,7 +70,7 @@ impl Provider for Incus {
     async fn describe(&self) -> String {
         let client = match Client::any() {
             Ok(client) => client,
-            Err((dialect, silence)) => return host::lack(dialect, &silence).what,
+            Err((dialect, silence)) => return silence.lack(dialect).what,
         };
         let server: Result<Server, _> = client.get("/1.0").await;
         let version = server.map_or_else(|_| "of unknown version".into(), |server| server.environment.server_version);
@@ -76,7 +78,10 @@ impl Provider for Incus {
     }
 
     async fn lacks(&self, plan: &Plan) -> Vec<Lack> {
-        host::lacks(plan).await
+        match &plan.away {
+            Some(away) => fit::lacks(away, plan).await,
+            None => host::lacks(plan).await,
+        }
     }
 
     async fn estimate(&self, plan: &Plan) -> Option<Estimate> {
@@ -143,7 +148,7 @@ impl Provider for Incus {
                 return Err(ProviderError::Taken { what: format!("an instance with the name {name}") });
             }
             if known.is_none() {
-                making.make(client, node, sizes, stand, &seed).await?;
+                make::make(&making, client, node, sizes, stand, &seed).await?;
             }
             (found.lock().unwrap_or_else(PoisonError::into_inner))(node, &machine);
             if known.is_none_or(|known| known.power() == Power::Off) {
@@ -212,9 +217,4 @@ impl Sweep for Incus {
     async fn remove(&self, leaving: &Leaving) -> Result<(), ProviderError> {
         sweep::remove(leaving).await
     }
-}
-
-fn failed(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> ProviderError + use<> {
-    let doing = format!("{doing} {}", path.display());
-    move |source| ProviderError::Io { doing, source }
 }

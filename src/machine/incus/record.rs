@@ -7,14 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::Server;
 use super::away::{self, Answering};
-use super::client::{Client, Silence};
-use super::failed;
+use super::client::Client;
 use super::names::Names;
 use super::words::Dialect;
 use crate::durable;
 use crate::lab::placement::Away;
-use crate::machine::incus::host;
-use crate::machine::{Place, ProviderError};
+use crate::machine::{Place, ProviderError, failed};
 
 /// `vm/incus.json`
 #[derive(Serialize, Deserialize)]
@@ -45,12 +43,12 @@ pub async fn begin(place: &Place, away: Option<&Away>) -> Result<Asked, Provider
     let names = Names::of(&place.label);
     let (asked, remote) = match away {
         None => {
-            let client = Client::any().map_err(|(dialect, silence)| silent(dialect, &silence))?;
+            let client = Client::any().map_err(|(dialect, silence)| silence.error(dialect))?;
             (Asked { client, answering: None }, None)
         }
         Some(away) => {
             let answering = away::answering(&away.remote, None).await;
-            let answering = answering.map_err(|(dialect, silence)| silent(dialect, &silence))?;
+            let answering = answering.map_err(|(dialect, silence)| silence.error(dialect))?;
             // Where the user chose a project there, that is where he may work.
             let project = answering.client.project().unwrap_or(names.project()).to_owned();
             let client = answering.client.in_project(Some(&project));
@@ -73,14 +71,14 @@ pub async fn asked(place: &Place) -> Result<Option<Asked>, ProviderError> {
             answering: Some(answering),
         }),
     };
-    asked.map(Some).map_err(|(dialect, silence)| silent(dialect, &silence))
+    asked.map(Some).map_err(|(dialect, silence)| silence.error(dialect))
 }
 
 /// The same without asking whether it answers.
 pub fn client(place: &Place) -> Result<Option<Client>, ProviderError> {
     let Some((dialect, record)) = read(place)? else { return Ok(None) };
     match &record.remote {
-        None => Client::of(dialect).map(Some).map_err(|silence| silent(dialect, &silence)),
+        None => Client::of(dialect).map(Some).map_err(|silence| silence.error(dialect)),
         Some(remote) => Ok(Some(Client::at(dialect, remote).in_project(record.project.as_deref()))),
     }
 }
@@ -126,11 +124,6 @@ fn write(place: &Place, record: &Record) -> Result<(), ProviderError> {
     durable::private_folder(&place.folder.join("vm"))
         .and_then(|()| durable::write(&path, &text, 0o600))
         .map_err(failed("writing", &path))
-}
-
-fn silent(dialect: &'static Dialect, silence: &Silence) -> ProviderError {
-    let lack = host::lack(dialect, silence);
-    ProviderError::Silent { why: format!("{} ({})", lack.what, lack.remedy) }
 }
 
 fn path(place: &Place) -> PathBuf {

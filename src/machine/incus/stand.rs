@@ -9,7 +9,6 @@ use super::answer::{Instance, Link, Network, Server};
 use super::away::is_here;
 use super::client::Client;
 use super::door::{self, Door};
-use super::host;
 use super::member::{self, Member, Members};
 use super::names::Names;
 use super::network;
@@ -57,7 +56,7 @@ impl Site {
         let own = [server.environment.server_name.clone()];
         let targets = away.map_or(&own[..], |away| &away.targets);
         let members = if clustered {
-            member::ask(&outside, targets, &instances, host::node_mib(plan)).await?
+            member::ask(&outside, targets, &instances, member::node_mib(plan)).await?
         } else {
             Members::default()
         };

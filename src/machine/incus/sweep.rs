@@ -6,7 +6,7 @@ use super::answer::{Config, InstanceState, Network, Profile};
 use super::client::{Client, Silence};
 use super::names::{IMAGE, LABEL, NODE};
 use super::words::{ALL, Dialect};
-use super::{host, image, instance};
+use super::{image, instance};
 use crate::lab::name::ClusterName;
 use crate::machine::ProviderError;
 use crate::machine::sweep::{Leaving, cluster_of, down};
@@ -21,7 +21,7 @@ pub async fn leavings(home: &str, remembered: &BTreeSet<ClusterName>) -> Result<
         match Client::of(dialect) {
             Ok(client) => found.extend(with(&client, home, remembered).await?),
             Err(Silence::NoClient) => {}
-            Err(silence) => return Err(ProviderError::Silent { why: host::lack(dialect, &silence).what }),
+            Err(silence) => return Err(ProviderError::Silent { why: silence.lack(dialect).what }),
         }
     }
     Ok(found)

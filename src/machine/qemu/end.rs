@@ -6,11 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::files::Files;
-use super::node::failed;
 use super::process::{Held, Identity, labelled};
 use super::qmp::Qmp;
 use crate::lab::name::NodeName;
-use crate::machine::{Place, ProviderError};
+use crate::machine::{Place, ProviderError, failed};
 
 /// How long each way of ending may take before the next, rougher one.
 #[derive(Clone, Copy, Debug)]

@@ -12,12 +12,12 @@ use serde::Deserialize;
 
 use super::args::text;
 use super::files::Files;
-use super::node::{failed, said};
+use super::node::said;
 use super::qmp::Qmp;
 use crate::command::Argv;
 use crate::lab::name::NodeName;
-use crate::machine::ProviderError;
 use crate::machine::ability::{Lies, Part, Role, Saved, Slot};
+use crate::machine::{ProviderError, failed};
 
 /// One file of a disk.
 #[derive(Debug, Deserialize)]

@@ -34,10 +34,12 @@ use self::accel::{Accelerator, QEMU};
 use self::args::{Begins, Spec};
 use self::end::Limits;
 use self::files::Files;
-use self::node::{Record, Run, failed};
+use self::node::{Record, Run};
 use super::ability::{Pause, Save, Saved, Slot};
 use super::sweep::{Leaving, Sweep};
-use super::{Estimate, Found, Image, Kind, Lack, Machine, Order, Place, Power, Provider, ProviderError, Seed, Target};
+use super::{
+    Estimate, Found, Image, Kind, Lack, Machine, Order, Place, Power, Provider, ProviderError, Seed, Target, failed,
+};
 use crate::command::{self, Argv};
 use crate::lab::name::{ClusterName, NodeName, PerNode};
 use crate::lab::plan::{NodePlan, Plan};

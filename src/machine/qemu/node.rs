@@ -18,7 +18,7 @@ use super::qmp::Qmp;
 use crate::command::{self, Argv, Ended};
 use crate::durable;
 use crate::lab::name::NodeName;
-use crate::machine::{Image, ProviderError, Seed, boot_mark};
+use crate::machine::{Image, ProviderError, Seed, boot_mark, failed};
 use crate::wait::{Asked, Patience, WaitError, until};
 
 /// What `process.json` holds: written before the process is started, and again when it has a number.
@@ -203,10 +203,4 @@ pub fn open(path: &Path, append: bool) -> Result<fs::File, ProviderError> {
     let mut options = OpenOptions::new();
     options.create(true).mode(0o600).append(append).write(true).truncate(!append);
     options.open(path).map_err(failed("opening", path))
-}
-
-/// The failure of doing something with a file.
-pub fn failed(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> ProviderError {
-    let doing = format!("{doing} {}", path.display());
-    move |source| ProviderError::Io { doing, source }
 }

@@ -253,7 +253,7 @@ mod tests {
     use crate::machine::qemu::accel::QEMU;
     use crate::wait::{Asked, Patience, until};
 
-    const LIMIT: Duration = Duration::from_secs(5);
+    const LIMIT: Duration = Duration::from_secs(20);
 
     /// A QEMU without a machine, ended with the test.
     fn empty_qemu(socket: &Path) -> tokio::process::Child {

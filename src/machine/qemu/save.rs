@@ -9,14 +9,14 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::args::{Begins, text};
 use super::files::Files;
-use super::node::{self, failed};
+use super::node;
 use super::qmp::{Qmp, Stream};
 use super::still::{self, Held};
 use super::{Qemu, SETTLED, files_ready};
 use super::{end, layer, stream};
 use crate::lab::name::{NodeName, PerNode};
 use crate::machine::ability::{Lies, Part, Role, Saved, Slot};
-use crate::machine::{Found, Machine, Order, Place, ProviderError};
+use crate::machine::{Found, Machine, Order, Place, ProviderError, failed};
 use crate::wait::{Asked, Patience, until};
 
 /// How long QEMU may take to come to the end of a stream; some milliseconds where nothing else runs.

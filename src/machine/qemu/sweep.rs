@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use super::node::failed;
 use super::process::{labelled, names};
 use crate::lab::name::ClusterName;
-use crate::machine::ProviderError;
 use crate::machine::sweep::{Leaving, cluster_of, down};
+use crate::machine::{ProviderError, failed};
 
 /// The machines under labels of this home whose clusters are not remembered.
 pub fn leavings(home: &str, remembered: &BTreeSet<ClusterName>) -> Result<Vec<Leaving>, ProviderError> {

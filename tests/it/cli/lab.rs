@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use calicolab::artifact::store::Cache;
+use calicolab::artifact::cache::Cache;
 use calicolab::failure::Exit;
 use calicolab::lab::pin::Digest;
 use sha2::{Digest as _, Sha256};

@@ -5,8 +5,8 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use calicolab::artifact::cache::Cache;
 use calicolab::artifact::image;
-use calicolab::artifact::store::Cache;
 use calicolab::failure::Exit;
 use calicolab::lab::builtin::Library;
 use calicolab::lab::pin::{Digest, Pin, Source};

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use calicolab::artifact::store::Derived;
+use calicolab::artifact::verified::Derived;
 use serde_json::Value;
 
 use super::engine::Engine;
