@@ -56,7 +56,9 @@ fn listed(plan: &Plan) -> Value {
     let node = |name: &NodeName, block: &ipnet::Ipv4Net| {
         json!({"apiVersion": "v1", "kind": "Node",
             "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}},
-            "spec": {"podCIDR": block, "podCIDRs": [block]}})
+            "spec": {"podCIDR": block, "podCIDRs": [block]},
+            // A kubelet of 1.20 that finds itself without any ends in a panic.
+            "status": {"capacity": {"pods": "0"}, "allocatable": {"pods": "0"}}})
     };
     let all: Vec<Value> = plan.nodes.iter().map(|(name, part)| node(name, &part.block)).collect();
     json!({"apiVersion": "v1", "kind": "List", "items": all})

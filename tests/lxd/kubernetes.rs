@@ -102,6 +102,8 @@ fn by_kubeadm() {
 
     let mut up = lab.follow(&words);
     up.begins(Step::Install);
+    lab.until("kube-01", "systemctl -q is-active containerd");
+    lab.until("kube-01", "ls /var/lib/calicolab/images/pause*.taken");
     lab.until("kube-01", "test -e /var/lib/calicolab/kubeadm/begun");
     up.kill();
     lab.ok(&words);
