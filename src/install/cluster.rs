@@ -57,7 +57,8 @@ fn listed(plan: &Plan) -> Value {
         json!({"apiVersion": "v1", "kind": "Node",
             "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}},
             "spec": {"podCIDR": block, "podCIDRs": [block]},
-            // A kubelet of 1.20 that finds itself without any ends in a panic, and with none for pods refuses its own for good.
+            // A kubelet of 1.20 that finds itself without any ends in a panic,
+            // and with none for pods refuses its own for good.
             "status": {"capacity": {"pods": "110"}, "allocatable": {"pods": "110"}}})
     };
     let all: Vec<Value> = plan.nodes.iter().map(|(name, part)| node(name, &part.block)).collect();

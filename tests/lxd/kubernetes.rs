@@ -158,5 +158,5 @@ fn without_etcd(text: &str) -> String {
         inside = item.map_or(inside && line.starts_with(' '), |name| name == "etcd");
         !inside
     };
-    text.lines().filter(|line| kept(line)).map(|line| format!("{line}\n")).collect()
+    text.split_inclusive('\n').filter(|line| kept(line)).collect()
 }
