@@ -132,6 +132,9 @@ pub enum Verb {
         /// Remove what is there under this name first
         #[arg(long)]
         recreate: bool,
+        /// Bring it back as one of its points, kept by `down --keep-points` too, instead of booting it
+        #[arg(long, value_name = "POINT", conflicts_with_all = ["recreate", "dry_run", "nodes", "sets", "vm", "remote"])]
+        from: Option<String>,
         /// How long a machine may take to boot, in seconds
         #[arg(long, default_value_t = 600, value_name = "SECONDS", env = "CALICOLAB_UP_BOOT_TIMEOUT")]
         boot_timeout: u64,

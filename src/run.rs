@@ -216,22 +216,22 @@ fn of_points(keep: bool) -> OfPoints {
 /// `up`, its papers and its answer; the last line is the next command to type.
 async fn raised(
     cx: &Cx<'_>,
-    want: &up::Want,
+    cluster: &ClusterName,
+    raising: impl Future<Output = Result<Proof, Failure>>,
     papers: &Papers,
-    output: Format,
-    quiet: Stream<'_>,
+    (output, quiet): (Format, Stream<'_>),
 ) -> Result<Exit, Failure> {
     let began = jiff::Timestamp::now();
-    let ended = up::up(cx, want).await;
-    let taken = ended.as_ref().ok().cloned().or_else(|| papers::taken_since(cx, &want.cluster, began));
-    let written = papers::write(cx, &want.cluster, papers, taken.as_ref());
+    let ended = Box::pin(raising).await;
+    let taken = ended.as_ref().ok().cloned().or_else(|| papers::taken_since(cx, cluster, began));
+    let written = papers::write(cx, cluster, papers, taken.as_ref());
     let proof = ended?;
     written?;
     show_proof(&proof, output, quiet, false);
     if quiet.is_none() && output == Format::Table {
-        let nodes = cx.home.read(&want.cluster).map(|state| state.nodes).unwrap_or_default();
+        let nodes = cx.home.read(cluster).map(|state| state.nodes).unwrap_or_default();
         if let Some(node) = nodes.last() {
-            data(&format!("next: calicolab ssh --name {} {node} -- sudo birdc show protocols", want.cluster));
+            data(&format!("next: calicolab ssh --name {cluster} {node} -- sudo birdc show protocols"));
         }
     }
     Ok(Exit::Done)
@@ -241,7 +241,20 @@ async fn raised(
 async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
     let quiet = (!talks).then_some(&cx.events);
     match verb {
-        Verb::Up { lab, name, wish, provider, away, dry_run, recreate, boot_timeout, on_failure, papers, form } => {
+        Verb::Up {
+            lab,
+            name,
+            wish,
+            provider,
+            away,
+            dry_run,
+            recreate,
+            from,
+            boot_timeout,
+            on_failure,
+            papers,
+            form,
+        } => {
             let mut want = want(lab, name.as_deref(), wish)?;
             want.provider = provider_kind(provider)?;
             if let Some(remote) = &away.remote {
@@ -254,7 +267,13 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
             if *dry_run {
                 return look::planned(cx, &want, form.output, quiet).await;
             }
-            raised(cx, &want, papers, form.output, quiet).await
+            match from {
+                None => raised(cx, &want.cluster, up::up(cx, &want), papers, (form.output, quiet)).await,
+                Some(point) => {
+                    let ended = points::from(cx, &want.cluster, point);
+                    raised(cx, &want.cluster, ended, papers, (form.output, quiet)).await
+                }
+            }
         }
         Verb::Down { all: true, keep_points, .. } => {
             cmd::down::down_all(cx, of_points(*keep_points)).await.map(|()| Exit::Done)

@@ -16,7 +16,7 @@ use crate::lab::name::{ClusterName, PointName};
 use crate::machine::ability::{Part, Role, Save, Saved};
 use crate::machine::{Place, Power, Provider, ProviderError};
 use crate::point::folder::{PointError, Points};
-use crate::point::{self, Point, Proven, free_name};
+use crate::point::{self, Point, Proven, free_name, name_before};
 
 use super::cx::{Cx, not_locked};
 use super::fault;
@@ -51,17 +51,57 @@ pub async fn save(cx: &Cx<'_>, cluster: &ClusterName, name: Option<PointName>) -
     cx.events.tell(Event::Begin { verb: "snapshot save".into(), cluster: cluster.to_string(), steps });
     let locked = cx.home.lock(cluster).map_err(|error| not_locked(cluster, &error))?;
     let (provider, ability) = ability(cx, locked.state())?;
-    let (points, place) = (points(cx, cluster), cx.place(cluster)?);
-    not_half_way(cluster, &points)?;
     let name = match name {
         Some(name) => name,
-        None => free_name(&points.names().map_err(|error| of_point("name the point", &error))?),
+        None => free_name(&names(cx, cluster)?),
     };
+    save_as(cx, &locked, (provider, ability), name).await
+}
+
+/// Keep a running lab as it is before this fault is made on it, where its provider can; elsewhere a line says that it
+/// was not.
+pub async fn save_before(cx: &Cx<'_>, locked: &Locked, fault: &str) -> Result<(), Failure> {
+    let cluster = locked.cluster();
+    let provider = cx.providers.iter().copied().find(|one| one.kind() == locked.state().provider);
+    let Some((provider, ability)) = provider.and_then(|one| Some((one, one.saves()?))) else {
+        let kind = locked.state().provider;
+        cx.events.note(format!("there is no point before {fault}: {kind} cannot save machines as they are"));
+        return Ok(());
+    };
+    let steps = vec![Step::Save];
+    cx.events.tell(Event::Begin { verb: "fault add".into(), cluster: cluster.to_string(), steps });
+    let name = name_before(fault, &names(cx, cluster)?);
+    let saved = save_as(cx, locked, (provider, ability), name).await;
+    let point = saved
+        .map_err(|failure| failure.hint(format!("make it without a point: calicolab fault add {fault} --no-point")))?;
+    cx.events.note(format!(
+        "the lab as it was before {fault}: calicolab snapshot restore {} --replace --name {cluster}",
+        point.name
+    ));
+    for lost in &point.saved.lost {
+        cx.events.warn(format!("`{}`: {lost}", point.name));
+    }
+    Ok(())
+}
+
+fn names(cx: &Cx<'_>, cluster: &ClusterName) -> Result<Vec<PointName>, Failure> {
+    points(cx, cluster).names().map_err(|error| of_point("name the point", &error))
+}
+
+async fn save_as(
+    cx: &Cx<'_>,
+    locked: &Locked,
+    (provider, ability): (&dyn Provider, &dyn Save),
+    name: PointName,
+) -> Result<Point, Failure> {
+    let cluster = locked.cluster();
+    let (points, place) = (points(cx, cluster), cx.place(cluster)?);
+    not_half_way(cluster, &points)?;
     // What a killed run left standing still would not be called running.
     ability.resume(&place).await.map_err(|error| not_saved(&error))?;
     worth_saving(locked.state(), provider, &place).await?;
     let saving = async {
-        let point = written(&locked, ability, &place, &points, name).await?;
+        let point = written(locked, ability, &place, &points, name).await?;
         let outcome = format!(
             "`{}`, {}; the lab stood still for {} ms",
             point.name,

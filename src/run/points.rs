@@ -9,6 +9,7 @@ use crate::cmd::cx::Cx;
 use crate::cmd::snapshot::{self, of_point, restore, show};
 use crate::failure::{Exit, Failure};
 use crate::lab::name::{ClusterName, PointName};
+use crate::proof::Proof;
 use crate::report::data;
 
 /// What others are told that find the cluster locked.
@@ -55,6 +56,15 @@ pub(super) async fn story(cx: &Cx<'_>, verb: &SnapshotVerb, quiet: Stream<'_>) -
         }
     }
     Ok(Exit::Done)
+}
+
+/// `up --from POINT`: the cluster as it was, whether it is there or only its points are.
+pub(super) async fn from(cx: &Cx<'_>, cluster: &ClusterName, point: &str) -> Result<Proof, Failure> {
+    let point = Some(named(point)?);
+    if !snapshot::kept::alone(cx, cluster) {
+        cx.which(Some(cluster.as_str()))?;
+    }
+    restore::restore(cx, cluster, &restore::Want { point, replace: false }).await
 }
 
 /// The cluster that is meant, also one of which only points are left.
