@@ -285,7 +285,7 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
                 None if cx.known()?.is_empty() => return Ok(Exit::Done),
                 None => cx.which(None)?,
             };
-            cmd::down::down(cx, &cluster, of_points(*keep_points)).await.map(|()| Exit::Done)
+            cmd::down::down_or_forget(cx, &cluster, of_points(*keep_points)).await.map(|()| Exit::Done)
         }
         Verb::Stop { which } => {
             let cluster = cx.which(which.name.as_deref())?;

@@ -100,6 +100,8 @@ async fn save_as(
     // What a killed run left standing still would not be called running.
     ability.resume(&place).await.map_err(|error| not_saved(&error))?;
     worth_saving(locked.state(), provider, &place).await?;
+    points.clear_left().map_err(|error| of_point("clear away what a killed run left", &error))?;
+    tidied(ability, &place, &points).await?;
     let saving = async {
         let point = written(locked, ability, &place, &points, name).await?;
         let outcome = format!(

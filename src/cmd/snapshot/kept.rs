@@ -12,9 +12,27 @@ use crate::failure::{Exit, Failure};
 use crate::lab::name::{ClusterName, PointName};
 use crate::point::folder::Points;
 
+/// In a home, beside the folder of its clusters.
+const FOLDER: &str = "kept";
+
 /// Where the points of a cluster that is gone are kept; `points` lies in it as in the cluster's own folder.
 pub fn folder(cx: &Cx<'_>, cluster: &ClusterName) -> PathBuf {
-    cx.home.root().join("kept").join(cluster.as_str())
+    cx.home.root().join(FOLDER).join(cluster.as_str())
+}
+
+/// The clusters of which points are kept here.
+pub fn clusters(cx: &Cx<'_>) -> Result<Vec<ClusterName>, Failure> {
+    let root = cx.home.root().join(FOLDER);
+    let entries = match fs::read_dir(&root) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(|error| {
+            Failure::new(Exit::Unexpected, "point.kept", format!("list {}", root.display())).because(&error)
+        })?,
+    };
+    let mut names: Vec<ClusterName> =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    names.sort();
+    Ok(names)
 }
 
 /// Whether there is no cluster of this name, but points of one.
@@ -74,6 +92,17 @@ pub fn remove(cx: &Cx<'_>, cluster: &ClusterName, name: &PointName) -> Result<()
     let left =
         points.remove(name).and_then(|()| points.names()).map_err(|error| of_point("remove the point", &error))?;
     if left.is_empty() { fs::remove_dir_all(&kept).map_err(|error| failed(cluster, &error)) } else { Ok(()) }
+}
+
+/// Remove all points that are kept of a cluster; how many that were.
+pub fn forget(cx: &Cx<'_>, cluster: &ClusterName) -> Result<usize, Failure> {
+    let kept = folder(cx, cluster);
+    if !kept.exists() {
+        return Ok(0);
+    }
+    let number = Points::of(&kept).names().map_err(|error| of_point("remove the points", &error))?.len();
+    fs::remove_dir_all(&kept).map_err(|error| failed(cluster, &error))?;
+    Ok(number)
 }
 
 fn failed(cluster: &ClusterName, error: &io::Error) -> Failure {
