@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use super::{Stream, show_proof, shown};
+use super::{Stream, cluster_name, show_proof, shown};
 use crate::cli::Which;
 use crate::cli::points::SnapshotVerb;
 use crate::cmd::cx::Cx;
-use crate::cmd::snapshot::{self, of_point, restore, show};
+use crate::cmd::snapshot::{self, beside, of_point, restore, show};
 use crate::failure::{Exit, Failure};
 use crate::lab::name::{ClusterName, PointName};
 use crate::proof::Proof;
@@ -45,10 +45,14 @@ pub(super) async fn story(cx: &Cx<'_>, verb: &SnapshotVerb, quiet: Stream<'_>) -
             let point = read.map_err(|error| of_point("show the point", &error))?;
             shown(form.output, quiet, || show::text(&point, jiff::Timestamp::now()), || json!(point));
         }
-        SnapshotVerb::Restore { point, replace, which, form, .. } => {
+        SnapshotVerb::Restore { point, replace, beside, which, form, .. } => {
             let cluster = of(cx, which)?;
             let point = point.as_deref().map(named).transpose()?;
-            let proof = restore::restore(cx, &cluster, &restore::Want { point, replace: *replace }).await?;
+            let want = restore::Want { point, replace: *replace };
+            let proof = match beside {
+                None => restore::restore(cx, &cluster, &want).await?,
+                Some(name) => beside::restore(cx, &cluster, &want, &cluster_name(Some(name), "")?).await?,
+            };
             show_proof(&proof, form.output, quiet, false);
         }
         SnapshotVerb::Delete { point, which } => {

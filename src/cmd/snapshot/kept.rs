@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use super::{LAB, LAB_FOLDER, copy, of_point};
+use super::{LAB, LAB_FOLDER, copy, of_point, restore, state_of};
 use crate::cluster::state::{ClusterState, Phase};
 use crate::cmd::cx::{Cx, not_locked};
 use crate::durable;
@@ -67,10 +67,9 @@ pub fn put_aside(cx: &Cx<'_>, cluster: &ClusterName) -> Result<usize, Failure> {
 pub fn make_again(cx: &Cx<'_>, cluster: &ClusterName, name: &PointName) -> Result<(), Failure> {
     let (kept, own) = (folder(cx, cluster), cx.home.folder(cluster));
     let points = Points::of(&kept);
-    points.read(name).map_err(|error| of_point("find the point", &error))?;
+    let point = points.read(name).map_err(|error| of_point("find the point", &error))?;
     let lab = points.folder(name).join(LAB_FOLDER);
-    let state = fs::read(lab.join("state.json")).and_then(|text| Ok(serde_json::from_slice::<ClusterState>(&text)?));
-    let state = state.map_err(|error| failed(cluster, &error))?;
+    let state = state_of(&lab).ok_or_else(|| restore::unread(&point, &lab))?;
     let locked = cx.home.create(ClusterState { phase: Phase::Stopped, ..state });
     let locked = locked.map_err(|error| not_locked(cluster, &error))?;
     let made = || -> io::Result<()> {
