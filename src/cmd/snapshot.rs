@@ -259,16 +259,13 @@ async fn tidied(ability: &dyn Save, place: &Place, points: &Points) -> Result<()
 /// A lab that was only half brought back is neither to be saved nor to be gone on with.
 pub fn not_half_way(cluster: &ClusterName, points: &Points) -> Result<(), Failure> {
     let Some(point) = points.returning() else { return Ok(()) };
-    Err(Failure::new(Exit::Conflict, "point.half-way", format!("go on with `{cluster}`"))
-        .because_text(format!(
-            "bringing back the point `{point}` was broken off, and its machines are neither old nor new"
-        ))
-        // One that is of another cluster is brought back beside that one again.
-        .hint(match points.folder(&point).exists() {
-            true => format!("calicolab snapshot restore {point} --replace --name {cluster}"),
-            false => String::new(),
-        })
-        .hint(format!("calicolab down {cluster}")))
+    let failure = Failure::new(Exit::Conflict, "point.half-way", format!("go on with `{cluster}`")).because_text(
+        format!("bringing back the point `{point}` was broken off, and its machines are neither old nor new"),
+    );
+    // One that is another cluster's is brought back beside that one again.
+    let own = points.folder(&point).exists();
+    let again = own.then(|| format!("calicolab snapshot restore {point} --replace --name {cluster}"));
+    Err(again.into_iter().fold(failure, Failure::hint).hint(format!("calicolab down {cluster}")))
 }
 
 fn not_saved(error: &ProviderError) -> Failure {

@@ -5,12 +5,13 @@ use serde_json::json;
 use super::{Stream, cluster_name, show_proof, shown};
 use crate::cli::Which;
 use crate::cli::points::SnapshotVerb;
-use crate::cmd::cx::Cx;
+use crate::cmd::cx::{Cx, counted};
 use crate::cmd::snapshot::{self, beside, of_point, restore, show};
 use crate::failure::{Exit, Failure};
 use crate::lab::name::{ClusterName, PointName};
+use crate::machine::Power;
 use crate::proof::Proof;
-use crate::report::data;
+use crate::report::{self, data};
 
 /// What others are told that find the cluster locked.
 pub(super) fn word(verb: &SnapshotVerb) -> &'static str {
@@ -48,7 +49,8 @@ pub(super) async fn story(cx: &Cx<'_>, verb: &SnapshotVerb, quiet: Stream<'_>) -
         SnapshotVerb::Restore { point, replace, beside, which, form, .. } => {
             let cluster = of(cx, which)?;
             let point = point.as_deref().map(named).transpose()?;
-            let want = restore::Want { point, replace: *replace };
+            let replace = *replace || (beside.is_none() && quiet.is_none() && agreed(cx, &cluster).await);
+            let want = restore::Want { point, replace };
             let proof = match beside {
                 None => restore::restore(cx, &cluster, &want).await?,
                 Some(name) => beside::restore(cx, &cluster, &want, &cluster_name(Some(name), "")?).await?,
@@ -60,6 +62,15 @@ pub(super) async fn story(cx: &Cx<'_>, verb: &SnapshotVerb, quiet: Stream<'_>) -
         }
     }
     Ok(Exit::Done)
+}
+
+/// Whether there are machines that would be ended, and the user says on a terminal that they may.
+async fn agreed(cx: &Cx<'_>, cluster: &ClusterName) -> bool {
+    let Ok(state) = cx.home.read(cluster) else { return false };
+    let machines = cx.power(&state).await.unwrap_or_default();
+    let running = machines.iter().filter(|(_, power)| *power == Power::Running).count();
+    let machines = counted(running, "machine");
+    running > 0 && report::agreed(&format!("End {machines} of `{cluster}`? What they did since is lost.")) == Some(true)
 }
 
 /// `up --from POINT`: the cluster as it was, whether it is there or only its points are.

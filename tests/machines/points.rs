@@ -1,6 +1,6 @@
 //! A lab that was proven, kept, broken in three ways, and brought back; and what goes wrong with points.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
 
 use serde_json::Value;
@@ -152,10 +152,27 @@ fn a_point_comes_back_beside_its_lab_as_often_as_wanted() {
     assert_eq!(failure(&lab, &again, 11), "state.held");
     assert_eq!(first.ended(), (Some(0), String::new()));
     lab.ok(&["verify", "-n", "twin"]);
+    // It is a cluster like any other: off and on again it knows itself by what it was.
+    lab.ok(&["stop", "-n", "twin"]);
+    lab.ok(&["start", "-n", "twin"]);
     let (ours, theirs) = (inside(&lab, "primer"), inside(&lab, "twin"));
     assert_eq!(ours.0, theirs.0, "names, keys and addresses are what they were");
     assert_ne!(ours.1, theirs.1, "who is let into the one is not let into the other");
     assert_ne!(port(&lab, "primer"), port(&lab, "twin"));
+
+    // On a terminal it is asked whether what runs may go.
+    let before = processes(lab.home());
+    let product = lab.command(&[]);
+    let words = format!("{} snapshot restore before-link-down -n primer", product.get_program().display());
+    let mut asked = std::process::Command::new("script");
+    asked.args(["--quiet", "--return", "--command", &words, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    asked.envs(product.get_envs().filter_map(|(key, value)| Some((key, value?)))).env_remove("XDG_RUNTIME_DIR");
+    let mut asked = asked.spawn().expect("script starts (apt-get install bsdutils)");
+    asked.stdin.take().expect("piped").write_all(b"n\n").expect("answered");
+    let said = asked.wait_with_output().expect("ended");
+    let text = String::from_utf8_lossy(&said.stdout);
+    assert!(text.contains("End 2 machines of `primer`?") && text.contains("point.lab-runs"), "{text}");
+    assert_eq!((said.status.code(), processes(lab.home())), (Some(11), before));
 
     // Of another QEMU, or another calicolab's.
     let file = points.join("before-link-down/point.json");

@@ -28,10 +28,8 @@ pub async fn restore(cx: &Cx<'_>, cluster: &ClusterName, want: &Want, name: &Clu
     let steps = vec![Step::Check, Step::Restore, Step::Prove];
     cx.events.tell(Event::Begin { verb: "snapshot restore".into(), cluster: name.to_string(), steps });
     // The point must not go while it is read.
-    let held = match kept::alone(cx, cluster) {
-        true => None,
-        false => Some(cx.home.lock(cluster).map_err(|error| not_locked(cluster, &error))?),
-    };
+    let lock = || cx.home.lock(cluster).map_err(|error| not_locked(cluster, &error));
+    let held = if kept::alone(cx, cluster) { None } else { Some(lock()?) };
     let from = points(cx, cluster);
     let point = chosen(&from, want.point.as_ref())?;
     let lab = from.folder(&point.name).join(LAB_FOLDER);

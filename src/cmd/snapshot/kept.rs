@@ -51,10 +51,19 @@ pub fn room(cx: &Cx<'_>, cluster: &ClusterName) -> Result<(), Failure> {
         .hint(format!("remove that folder, or leave out --keep-points: calicolab down {cluster}")))
 }
 
-/// Put the points of a cluster aside whose machines are gone; how many.
+/// Put the points of a cluster aside whose machines are gone; how many. Those that its provider kept with the machines
+/// went with them.
 pub fn put_aside(cx: &Cx<'_>, cluster: &ClusterName) -> Result<usize, Failure> {
     let (own, kept) = (cx.home.folder(cluster), folder(cx, cluster));
-    let names = Points::of(&own).names().map_err(|error| of_point("keep the points", &error))?;
+    let points = Points::of(&own);
+    let failure = |error: &_| of_point("keep the points", error);
+    for point in points.readable().map_err(|error| failure(&error))? {
+        if point.saved.parts.is_empty() {
+            cx.events.warn(format!("`{}` went with the machines: {} kept it there", point.name, point.provider));
+            points.remove(&point.name).map_err(|error| failure(&error))?;
+        }
+    }
+    let names = points.names().map_err(|error| failure(&error))?;
     if names.is_empty() {
         return Ok(0);
     }

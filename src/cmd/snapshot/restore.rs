@@ -28,6 +28,7 @@ use super::super::bring::{self, know};
 use super::super::cx::{ANSWER, Cx, counted, not_locked};
 use super::super::kept;
 use super::super::made::Made;
+use super::super::power;
 use super::super::ready;
 use super::super::up;
 use super::{LAB_FOLDER, ability, beside, of_point, points, state_of};
@@ -81,8 +82,16 @@ pub async fn restore(cx: &Cx<'_>, cluster: &ClusterName, want: &Want) -> Result<
             return Err(failure);
         }
     };
-    proven(cx, &plan, &remotes, &mut locked).await
+    if point.saved.lost.is_empty() {
+        return proven(cx, &plan, &remotes, &mut locked).await;
+    }
+    // What its provider could not keep begins anew, as after a stop.
+    drop(locked);
+    Box::pin(power::start(cx, cluster, BOOT)).await
 }
+
+/// How long a machine may take to boot whose memory was not kept.
+const BOOT: Duration = Duration::from_secs(600);
 
 /// The proof of what was brought back.
 pub(super) async fn proven(cx: &Cx<'_>, plan: &Plan, remotes: &Remotes, locked: &mut Locked) -> Result<Proof, Failure> {
