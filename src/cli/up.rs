@@ -1,4 +1,4 @@
-//! The words of `up`.
+//! The words of `up`: which lab, where it runs, and what else is to become of it.
 
 use clap::Args;
 
