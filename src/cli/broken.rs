@@ -80,6 +80,9 @@ pub enum FaultVerb {
         /// Also on a cluster that is not proven
         #[arg(long)]
         force: bool,
+        /// Keep no point of the lab before (see `snapshot`)
+        #[arg(long, env = "CALICOLAB_FAULT_NO_POINT")]
+        no_point: bool,
     },
     /// Undo one, or all, and prove the cluster again
     Clear {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::cx::{Cx, node_named, not_locked};
 use super::kept::{connect, plan_of};
-use super::verify;
+use super::{snapshot, verify};
 use crate::cluster::state::Phase;
 use crate::command::{Argv, Ended};
 use crate::durable;
@@ -30,6 +30,8 @@ pub struct Want {
     pub life: Duration,
     /// Whether also where the cluster is not proven.
     pub force: bool,
+    /// Whether the lab is kept as it is before.
+    pub point: bool,
 }
 
 /// Making a fault may restart daemons, which an emulated machine takes its time for.
@@ -91,6 +93,9 @@ pub async fn add(cx: &Cx<'_>, cluster: &ClusterName, want: &Want) -> Result<Acti
     let about = fault
         .about(&plan, node.as_ref())
         .map_err(|error| Failure::new(Exit::Usage, "fault.misplaced", "choose the node").because(&error))?;
+    if want.point {
+        snapshot::save_before(cx, &locked, fault.id).await?;
+    }
     let since = jiff::Timestamp::now();
     let until = since.saturating_add(want.life).unwrap_or(jiff::Timestamp::MAX);
     let one = Active { fault: fault.id.into(), node: about.clone(), on: fault.on(&plan, &about), since, until };

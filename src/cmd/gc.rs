@@ -62,7 +62,7 @@ pub async fn left(cx: &Cx<'_>) -> Result<Vec<Line>, Failure> {
     lines.extend(sockets.into_iter().map(|path| file("sockets", "nobody listens there", "rm -r", &path)));
     let leases = cx.leases.abandoned().map_err(|error| Failure::of_lease("look for leases", &error))?;
     lines.extend(leases.iter().map(|path| file("lease", "its cluster is gone", "rm", path)));
-    match cache::prunable(cx, Limits { all: false, older_than: None }).await {
+    match cache::prunable(cx, Limits { all: false, points: false, older_than: None }).await {
         Ok(things) => lines.extend(things.into_iter().filter_map(of_cache)),
         Err(failure) => cx.events.warn(failure.to_string()),
     }

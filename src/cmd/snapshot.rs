@@ -1,5 +1,6 @@
 //! `snapshot save`, `list`, `show`, `delete`: a running lab kept as it is, and what is kept of it.
 
+pub mod beside;
 pub mod kept;
 pub mod restore;
 pub mod show;
@@ -14,9 +15,9 @@ use crate::event::{Event, Step};
 use crate::failure::{Exit, Failure};
 use crate::lab::name::{ClusterName, PointName};
 use crate::machine::ability::{Part, Role, Save, Saved};
-use crate::machine::{Place, Power, Provider, ProviderError};
+use crate::machine::{Kind, Place, Power, Provider, ProviderError};
 use crate::point::folder::{PointError, Points};
-use crate::point::{self, Point, Proven, free_name};
+use crate::point::{self, Point, Proven, free_name, name_before};
 
 use super::cx::{Cx, not_locked};
 use super::fault;
@@ -34,14 +35,17 @@ pub fn points(cx: &Cx<'_>, cluster: &ClusterName) -> Points {
     Points::of(&if kept::alone(cx, cluster) { kept::folder(cx, cluster) } else { cx.home.folder(cluster) })
 }
 
+fn able<'a>(cx: &Cx<'a>, kind: Kind) -> Option<(&'a dyn Provider, &'a dyn Save)> {
+    let provider = cx.providers.iter().copied().find(|one| one.kind() == kind)?;
+    Some((provider, provider.saves()?))
+}
+
 /// How a cluster's machines are saved, if its provider can.
-fn ability<'a>(cx: &Cx<'a>, state: &ClusterState) -> Result<(&'a dyn Provider, &'a dyn Save), Failure> {
-    let provider = cx.providers.iter().copied().find(|one| one.kind() == state.provider);
-    let able = provider.and_then(|one| Some((one, one.saves()?)));
-    able.ok_or_else(|| {
-        Failure::new(Exit::HostUnfit, "point.not-here", format!("keep the machines of `{}`", state.name))
-            .because_text(format!("{} cannot save machines as they are", state.provider))
-            .hint(format!("calicolab up {} --provider qemu -n NAME", state.lab))
+fn ability<'a>(cx: &Cx<'a>, kind: Kind) -> Result<(&'a dyn Provider, &'a dyn Save), Failure> {
+    able(cx, kind).ok_or_else(|| {
+        Failure::new(Exit::HostUnfit, "point.not-here", "keep machines as they are")
+            .because_text(format!("{kind} cannot save machines as they are"))
+            .hint("calicolab up LAB --provider qemu -n NAME")
     })
 }
 
@@ -50,18 +54,59 @@ pub async fn save(cx: &Cx<'_>, cluster: &ClusterName, name: Option<PointName>) -
     let steps = vec![Step::Save];
     cx.events.tell(Event::Begin { verb: "snapshot save".into(), cluster: cluster.to_string(), steps });
     let locked = cx.home.lock(cluster).map_err(|error| not_locked(cluster, &error))?;
-    let (provider, ability) = ability(cx, locked.state())?;
-    let (points, place) = (points(cx, cluster), cx.place(cluster)?);
-    not_half_way(cluster, &points)?;
+    let (provider, ability) = ability(cx, locked.state().provider)?;
     let name = match name {
         Some(name) => name,
-        None => free_name(&points.names().map_err(|error| of_point("name the point", &error))?),
+        None => free_name(&names(cx, cluster)?),
     };
+    save_as(cx, &locked, (provider, ability), name).await
+}
+
+/// Keep a running lab as it is before this fault is made on it, where its provider can; elsewhere a line says that it
+/// was not.
+pub async fn save_before(cx: &Cx<'_>, locked: &Locked, fault: &str) -> Result<(), Failure> {
+    let cluster = locked.cluster();
+    let kind = locked.state().provider;
+    let Some((provider, ability)) = able(cx, kind) else {
+        cx.events.note(format!("there is no point before {fault}: {kind} cannot save machines as they are"));
+        return Ok(());
+    };
+    let steps = vec![Step::Save];
+    cx.events.tell(Event::Begin { verb: "fault add".into(), cluster: cluster.to_string(), steps });
+    let name = name_before(fault, &names(cx, cluster)?);
+    let saved = save_as(cx, locked, (provider, ability), name).await;
+    let point = saved
+        .map_err(|failure| failure.hint(format!("make it without a point: calicolab fault add {fault} --no-point")))?;
+    cx.events.note(format!(
+        "the lab as it was before {fault}: calicolab snapshot restore {} --replace --name {cluster}",
+        point.name
+    ));
+    for lost in &point.saved.lost {
+        cx.events.warn(format!("`{}`: {lost}", point.name));
+    }
+    Ok(())
+}
+
+fn names(cx: &Cx<'_>, cluster: &ClusterName) -> Result<Vec<PointName>, Failure> {
+    points(cx, cluster).names().map_err(|error| of_point("name the point", &error))
+}
+
+async fn save_as(
+    cx: &Cx<'_>,
+    locked: &Locked,
+    (provider, ability): (&dyn Provider, &dyn Save),
+    name: PointName,
+) -> Result<Point, Failure> {
+    let cluster = locked.cluster();
+    let (points, place) = (points(cx, cluster), cx.place(cluster)?);
+    not_half_way(cluster, &points)?;
     // What a killed run left standing still would not be called running.
     ability.resume(&place).await.map_err(|error| not_saved(&error))?;
     worth_saving(locked.state(), provider, &place).await?;
+    points.clear_left().map_err(|error| of_point("clear away what a killed run left", &error))?;
+    tidied(ability, &place, &points).await?;
     let saving = async {
-        let point = written(&locked, ability, &place, &points, name).await?;
+        let point = written(locked, ability, &place, &points, name).await?;
         let outcome = format!(
             "`{}`, {}; the lab stood still for {} ms",
             point.name,
@@ -179,6 +224,11 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
+/// The state of the cluster that a point's copy of its folder is of.
+fn state_of(lab: &Path) -> Option<ClusterState> {
+    serde_json::from_slice(&fs::read(lab.join("state.json")).ok()?).ok()
+}
+
 /// Remove a point, and the disks that nothing stands on any more.
 pub async fn delete(cx: &Cx<'_>, cluster: &ClusterName, name: &PointName) -> Result<(), Failure> {
     if kept::alone(cx, cluster) {
@@ -187,7 +237,7 @@ pub async fn delete(cx: &Cx<'_>, cluster: &ClusterName, name: &PointName) -> Res
     let locked = cx.home.lock(cluster).map_err(|error| not_locked(cluster, &error))?;
     let points = points(cx, cluster);
     points.remove(name).map_err(|error| of_point("remove the point", &error))?;
-    match ability(cx, locked.state()) {
+    match ability(cx, locked.state().provider) {
         Ok((_, ability)) => tidied(ability, &cx.place(cluster)?, &points).await,
         Err(failure) => Err(failure),
     }
@@ -209,12 +259,13 @@ async fn tidied(ability: &dyn Save, place: &Place, points: &Points) -> Result<()
 /// A lab that was only half brought back is neither to be saved nor to be gone on with.
 pub fn not_half_way(cluster: &ClusterName, points: &Points) -> Result<(), Failure> {
     let Some(point) = points.returning() else { return Ok(()) };
-    Err(Failure::new(Exit::Conflict, "point.half-way", format!("go on with `{cluster}`"))
-        .because_text(format!(
-            "bringing back the point `{point}` was broken off, and its machines are neither old nor new"
-        ))
-        .hint(format!("calicolab snapshot restore {point} --replace --name {cluster}"))
-        .hint(format!("calicolab down {cluster}")))
+    let failure = Failure::new(Exit::Conflict, "point.half-way", format!("go on with `{cluster}`")).because_text(
+        format!("bringing back the point `{point}` was broken off, and its machines are neither old nor new"),
+    );
+    // One that is another cluster's is brought back beside that one again.
+    let own = points.folder(&point).exists();
+    let again = own.then(|| format!("calicolab snapshot restore {point} --replace --name {cluster}"));
+    Err(again.into_iter().fold(failure, Failure::hint).hint(format!("calicolab down {cluster}")))
 }
 
 fn not_saved(error: &ProviderError) -> Failure {
@@ -236,7 +287,8 @@ fn not_saved(error: &ProviderError) -> Failure {
 const ROOM: &str = "make room, by removing a point too: calicolab snapshot list, calicolab snapshot delete POINT";
 
 fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 /// A failure of points in the words and with the code of the command line.

@@ -74,10 +74,11 @@ async fn faults(cx: &Cx<'_>, verb: &FaultVerb, quiet: Stream<'_>) -> Result<Exit
             shown(form.output, quiet, || fault::table(&standing), || fault::json(&standing));
             Ok(Exit::Done)
         }
-        FaultVerb::Add { fault, which, node, life, force } => {
+        FaultVerb::Add { fault, which, node, life, force, no_point } => {
             let cluster = cx.which(which.name.as_deref())?;
             let life = lifetime(life)?;
-            let want = fault::Want { fault: fault.clone(), node: node.clone(), life, force: *force };
+            let (fault, node) = (fault.clone(), node.clone());
+            let want = fault::Want { fault, node, life, force: *force, point: !no_point };
             let made = fault::add(cx, &cluster, &want).await?;
             if quiet.is_none() {
                 data(&format!(
