@@ -23,8 +23,11 @@ pub enum Broken {
         #[arg(long)]
         last: bool,
         /// Explain somebody's bundle instead of a cluster; asks nobody
+        ///
+        /// What `calicolab bundle`, `calicoctl node diags` or `calicoctl cluster diags` made. Bundles of several nodes
+        /// of one cluster can be given together.
         #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "last", "checks"])]
-        bundle: Option<PathBuf>,
+        bundle: Vec<PathBuf>,
         /// How long checks may take to pass before they are explained, in seconds
         #[arg(long, value_name = "SECONDS", default_value_t = 3, env = "CALICOLAB_EXPLAIN_TIMEOUT")]
         timeout: u64,

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Clear, Evidence, Found, Side, Told, What};
+use super::{Clear, Evidence, Found, Origin, Side, Told, What};
 use crate::command::Output;
 use crate::lab::name::NodeName;
 use crate::lab::plan::{NodePlan, Plan};
@@ -50,8 +50,16 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// Whether calicolab did not make these nodes.
+    pub fn foreign(&self) -> bool {
+        self.evidence.origin == Origin::Diags
+    }
+
     /// A command on a node, as the user would type it.
     pub fn on(&self, node: &NodeName, words: &str) -> String {
+        if self.foreign() {
+            return format!("on {node}: sudo {words}");
+        }
         format!("calicolab ssh --name {} {node} -- sudo {words}", self.plan.cluster)
     }
 
@@ -88,7 +96,17 @@ impl<'a> Facts<'a> {
 
     /// The lab device of a node, if it has one.
     pub fn lab_link(&self, node: &NodeName) -> Result<Option<Link>, Clear> {
-        Ok(self.links(node)?.into_iter().find(|link| link.name == self.plan.network.lab_device))
+        let device = self.device(node);
+        Ok(self.links(node)?.into_iter().find(|link| link.name == device))
+    }
+
+    /// The name of the lab device: on nodes that we did not make the one that has the address, if one has.
+    pub fn device(&self, node: &NodeName) -> String {
+        let address = self.part(node).address;
+        let holds = |link: &Link| link.addresses.iter().any(|own| own.local == address);
+        let holder = if self.foreign() { self.links(node).ok() } else { None };
+        let holder = holder.and_then(|links| links.into_iter().find(holds));
+        holder.map_or_else(|| self.plan.network.lab_device.clone(), |link| link.name)
     }
 
     pub fn neighbours(&self, node: &NodeName) -> Result<Vec<Neighbour>, Clear> {
@@ -214,6 +232,9 @@ impl<'a> Facts<'a> {
         Ok(output.stdout.lines().filter_map(pod).collect())
     }
 }
+
+/// The devices into which Calico wraps packets; each has an address of its node's own block.
+pub(super) const TUNNELS: [&str; 4] = ["tunl0", "vxlan.calico", "wireguard.cali", "kube-ipvs0"];
 
 /// What was seen at one end.
 pub(super) fn side(node: &NodeName, saw: impl Into<String>) -> Side {

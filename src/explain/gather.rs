@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Evidence, SCHEMA, Told};
+use super::{Evidence, Origin, SCHEMA, Told};
 use crate::command::Argv;
 use crate::lab::addressing::samples;
 use crate::lab::name::NodeName;
@@ -153,5 +153,5 @@ pub async fn gather(plan: &Plan, proof: Proof, askers: &Askers) -> Evidence {
         }
     });
     let nodes: BTreeMap<NodeName, Told> = futures::future::join_all(asking).await.into_iter().collect();
-    Evidence { schema: SCHEMA, proof, nodes }
+    Evidence { schema: SCHEMA, origin: Origin::Lab, proof, nodes }
 }

@@ -32,6 +32,26 @@ pub fn as_nft(saved: &str) -> String {
     text
 }
 
+/// What `nft -a list ruleset` printed, without handles and without the rules that are Calico's and Kubernetes' own.
+pub fn of_the_node(ruleset: &str) -> String {
+    let mut text = String::new();
+    let mut foreign = false;
+    for line in ruleset.lines() {
+        let line = line.split(" # handle ").next().unwrap_or(line);
+        if let Some(name) = line.trim().strip_prefix("chain ") {
+            foreign = theirs(name);
+        } else if let Some(name) = line.trim().strip_prefix("table ") {
+            foreign = name.split_whitespace().any(|word| word == "calico" || word == "kube-proxy");
+        }
+        let rule = !line.trim_end().ends_with(['{', '}']);
+        if !(foreign && rule) || names_port(line, "179") {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    text
+}
+
 struct Chain<'a> {
     name: &'a str,
     drops: bool,

@@ -116,6 +116,16 @@ pub fn connections(netstat: &str) -> Vec<(String, String)> {
     sockets(netstat, "ESTABLISHED").collect()
 }
 
+/// The same of `ss -an`.
+pub fn listening(ss: &str) -> String {
+    let listener = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let ["tcp", "LISTEN", _, _, own, ..] = words.as_slice() else { return None };
+        Some(format!("LISTEN 0 0 {} 0.0.0.0:*\n", own.replace("[::]:", "*:")))
+    };
+    ss.lines().filter_map(listener).collect()
+}
+
 fn sockets<'a>(netstat: &'a str, state: &'a str) -> impl Iterator<Item = (String, String)> + 'a {
     netstat.lines().filter_map(move |line| {
         let words: Vec<&str> = line.split_whitespace().collect();

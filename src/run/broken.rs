@@ -27,11 +27,11 @@ pub(super) fn word(verb: &Broken) -> &'static str {
 
 pub(super) async fn story(cx: &Cx<'_>, verb: &Broken, quiet: Stream<'_>) -> Result<Exit, Failure> {
     match verb {
-        Broken::Explain { bundle: Some(file), form, .. } => {
-            let explained = bundle::explain_file(file)?;
+        Broken::Explain { bundle, form, .. } if !bundle.is_empty() => {
+            let explained = bundle::theirs::explain_files(bundle)?;
             Ok(explained_as(&explained, form, quiet))
         }
-        Broken::Explain { checks, which, last, bundle: None, timeout, form } => {
+        Broken::Explain { checks, which, last, bundle: _, timeout, form } => {
             let patience = Duration::from_secs(*timeout);
             let want = explain::Want { checks: checks.clone(), last: *last, patience };
             let explained = explain::explain(cx, &cx.which(which.name.as_deref())?, &want).await?;
