@@ -153,7 +153,15 @@ fn every_info_text_leads_to_its_cause() {
     timed_out.rules(2, "input", dropped).rules(2, "output", dropped).is("port-dropped");
     healthy().halves(("Passive", ""), ("Connect", "")).rules(2, "input", dropped).is("port-one-way");
     healthy().half(3, 2, "Active", "Socket: Host is unreachable").down().is("link-down");
-    healthy().half(3, 2, "Idle", "Error: Neighbor lost").down().is("link-down");
+    for lost in ["Error: Neighbor lost", "Error: Link down", "Error: Invalid next hop"] {
+        healthy().half(3, 2, "Idle", lost).down().is("link-down");
+    }
+    let lossy = healthy().half(3, 2, "Idle", "Received: Hold timer expired").rules(
+        2,
+        "input",
+        "numgen random mod 100 < 60 drop",
+    );
+    lossy.is("loss");
     let template = "template bgp bgp_template {";
     let secret = |stage: Case| {
         stage.change(2, What::BirdConf, template, &format!("{template}\n  password \"removed\";")).add(
@@ -225,9 +233,14 @@ impl Case {
 fn what_cannot_be_decided_is_said() {
     for text in [
         "Received: Administrative reset",
+        "Received: Other configuration change",
         "Received: Connection collision resolution",
         "BGP Error: Unacceptable hold time",
         "BGP Error: Required capability missing",
+        "BGP Error: No supported AFI/SAFI",
+        "BGP Error: Authentication failure",
+        "Error: BFD session down",
+        "Error: Kernel MD5 auth failed",
         "Automatic shutdown: Route limit exceeded",
     ] {
         let open = healthy().halves(("Idle", text), ("Passive", "")).undecided();

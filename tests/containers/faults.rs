@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use calicolab::event::{Event, Mark};
+
 use crate::lab::{Lab, Test, eventually};
 use crate::trial::{catalogue, ids, told, tried, word};
 
@@ -13,6 +15,7 @@ pub const ALL: &[Test] = &[
     ("pairs", pairs),
     ("undone_by_itself", undone_by_itself),
     ("looking_harms_nothing", looking_harms_nothing),
+    ("watched", watched),
 ];
 
 /// A line for each fault: what saw it, how it was explained, seconds. What containers cannot show honestly is refused.
@@ -105,5 +108,31 @@ fn looking_harms_nothing() {
         assert!(ids(&diagnosis["warnings"]).is_empty(), "{diagnosis:#}");
     }
     assert_eq!(state(), before);
+    lab.down();
+}
+
+/// Who watches sees a session end and come back, at both ends, and is told by the exit code how the last look was.
+fn watched() {
+    let lab = Lab::new();
+    lab.ok(&["up", "--nodes", "2"]);
+    let mut watching = lab.follow(&["watch", "--interval", "1"]);
+    let mut sees = |id: &str, up: bool| {
+        let wanted = |event: &Event| matches!(event, Event::Check { check, mark, .. } if check == id && (*mark == Mark::Pass) == up);
+        assert!(watching.sees(wanted), "{id} is not told, {up}");
+    };
+    sees("session.calico-02.calico-01", true);
+    lab.ok(&["fault", "add", "bird-stopped", "--node", "calico-02"]);
+    sees("session.calico-01.calico-02", false);
+    lab.ok(&["fault", "clear"]);
+    sees("session.calico-01.calico-02", true);
+    watching.interrupt();
+    assert_eq!(watching.ended().0, Some(0));
+    // Lines where there is no terminal, and the exit code of the only look.
+    lab.ok(&["fault", "add", "bird-stopped", "--node", "calico-02"]);
+    let out = lab.run(&["watch", "--looks", "1"]);
+    let text = String::from_utf8_lossy(&out.stdout);
+    assert_eq!(out.status.code(), Some(21), "{text}");
+    assert!(text.contains("checks pass, look 1") && text.contains("FAIL              session.calico-01"), "{text}");
+    lab.ends(&["watch", "sessions"], 12);
     lab.down();
 }
