@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::{Clear, Evidence, Found, Origin, Side, Told, What};
-use crate::command::Output;
+use crate::command::{Ended, Output};
 use crate::lab::name::NodeName;
 use crate::lab::plan::{NodePlan, Plan};
 use crate::node::bird::{Bgp, Bird, Protocol};
@@ -73,11 +73,17 @@ impl<'a> Facts<'a> {
 
     /// What was read, or what would have to be asked.
     fn text(&self, node: &NodeName, what: What) -> Result<&str, Clear> {
-        let missing = || Clear::Open(self.question(node, what));
-        let output = self.output(node, what).ok_or_else(missing)?;
-        // 124: it did not answer in time; 127: there is no such program.
+        let output = self.whole(node, what)?;
+        // 127: there is no such program.
         let unread = !output.ok() && output.stdout.trim().is_empty();
-        if unread { Err(missing()) } else { Ok(&output.stdout) }
+        if unread { Err(Clear::Open(self.question(node, what))) } else { Ok(&output.stdout) }
+    }
+
+    /// What was said to its end: what is missing in an answer that was cut for its time may have been there.
+    fn whole(&self, node: &NodeName, what: What) -> Result<&Output, Clear> {
+        const CUT: [i32; 2] = [124, 137];
+        let whole = |output: &&Output| matches!(output.ended, Ended::Exit(code) if !CUT.contains(&code));
+        self.output(node, what).filter(whole).ok_or_else(|| Clear::Open(self.question(node, what)))
     }
 
     fn question(&self, node: &NodeName, what: What) -> String {
@@ -216,10 +222,7 @@ impl<'a> Facts<'a> {
     }
 
     pub fn files(&self, node: &NodeName) -> Result<Files, Clear> {
-        match self.output(node, What::Files) {
-            Some(output) => Ok(Files::parse(&output.stdout)),
-            None => Err(Clear::Open(self.question(node, What::Files))),
-        }
+        Ok(Files::parse(&self.whole(node, What::Files)?.stdout))
     }
 
     /// Name and address of each container that runs.

@@ -319,8 +319,26 @@ fn a_certificate_out_of_date_is_named() {
     let mut stage = stage;
     let output = stage.output(1, What::Certificates);
     let (before, own) = output.stdout.split_at(output.stdout.find("file=etcd.crt").expect("it is there"));
-    output.stdout = [before, &own.replacen("current=yes\n", "", 1)].concat();
+    output.stdout = [before, &own.replacen("current=yes\n", "current=no\n", 1)].concat();
     stage.is("cert-expired");
+}
+
+/// A busy node's answers are cut for their time: what they do not say may be so, and nothing is named by that.
+#[test]
+fn an_answer_that_was_cut_names_nothing() {
+    for what in [What::Certificates, What::Files, What::BirdRoutes, What::Units] {
+        let mut stage = healthy().fails("datastore.calico-02", "no answer").fails("packet.calico-02.calico-01", "lost");
+        for index in 1..=3 {
+            let output = stage.output(index, what);
+            output.ended = Ended::Exit(124);
+            output.stdout.truncate(output.stdout.len() / 3);
+        }
+        stage.undecided();
+    }
+    // A file was listed, and openssl killed before it said anything.
+    let mut stage = healthy().fails("datastore.calico-02", "no answer");
+    stage.output(2, What::Certificates).stdout = "file=node.crt\nissuer=CN = somebody\n".into();
+    assert!(stage.undecided().iter().any(|open| open.id == "cert-foreign" && open.decides.contains("openssl verify")));
 }
 
 #[test]

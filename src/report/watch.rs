@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 
 use super::picture::{Shade, halves, node};
 use crate::event::Mark;
+use crate::lab::name::NodeName;
 use crate::lab::plan::Plan;
 use crate::proof::change::Change;
 use crate::proof::{Proof, Verdict};
@@ -95,7 +96,7 @@ fn head(plan: &Plan, look: &Look<'_>, zone: &TimeZone) -> String {
 
 /// Rows are nodes, columns their peers, in each cell the row's half of the session.
 fn picture(plan: &Plan, look: &Look<'_>, zone: &TimeZone) -> String {
-    let names: Vec<&str> = plan.nodes.names().map(|name| name.as_str()).collect();
+    let names: Vec<&str> = plan.nodes.names().map(NodeName::as_str).collect();
     let width = names.iter().map(|name| name.len()).max().unwrap_or_default();
     let mut text = format!("\n{}\n  {:width$}    ", head(plan, look, zone), "");
     for name in &names {

@@ -95,13 +95,13 @@ fn place(path: &str) -> Option<Place<'_>> {
         let known = ONE_NODE.iter().find(|(own, _)| name == *own || (own.ends_with('@') && name.starts_with(own)));
         let paper = known.map(|(_, paper)| *paper);
         // Containers' logs bear the containers' names; those of the hosted installs are `k8s_calico-node_…`.
-        let log = name.starts_with("logs/") && name.contains("calico-node") && name.ends_with(".log");
+        let log = name.starts_with("logs/") && name.contains("calico-node") && ending(name) == Some("log");
         return Some(Place::One(before, paper.or(log.then_some(Paper::Log))?));
     }
     let (_, inside) = path.split_once('/')?;
     if let Some((node, name)) = inside.strip_prefix("nodes/").and_then(|rest| rest.split_once('/')) {
         let of_pod = name.rsplit('/').next().filter(|last| last.starts_with("calico-node-") && name.contains('/'));
-        let of_pod = of_pod.and_then(|last| match last.rsplit_once('.')?.1 {
+        let of_pod = of_pod.and_then(|last| match ending(last)? {
             "log" => Some(Paper::Log),
             "txt" => Some(Paper::Described),
             _ => None,
@@ -112,6 +112,10 @@ fn place(path: &str) -> Option<Place<'_>> {
     let object = inside.strip_prefix("cluster/")?;
     let known = |(path, _): &&(&str, &str)| same_object(path, object);
     OBJECTS.iter().find(known).map(|(_, word)| Place::Object(word))
+}
+
+fn ending(name: &str) -> Option<&str> {
+    name.rsplit_once('.').map(|(_, end)| end)
 }
 
 /// The group of Calico's kinds is written with and without `crd.`, by release.

@@ -111,8 +111,8 @@ fn explained(files: &[File]) -> Diagnosis {
 }
 
 #[track_caller]
-fn is(files: Vec<File>, id: &str) -> crate::explain::Cause {
-    let diagnosis = explained(&files);
+fn is(files: &[File], id: &str) -> crate::explain::Cause {
+    let diagnosis = explained(files);
     let first = diagnosis.first.clone().unwrap_or_else(|| panic!("{id}: {diagnosis:#?}"));
     assert_eq!(first.id, id, "{diagnosis:#?}");
     assert!(!first.remedy.contains("calicolab") && !first.remedy.is_empty(), "{}", first.remedy);
@@ -148,17 +148,17 @@ fn a_node_that_is_broken_is_explained_by_its_own_bundle() {
     let lost = || changed(one_node(false), "/netstat", peer, "");
     let dropped =
         changed(lost(), "/ipv4_tables", "COMMIT", "[7:420] -A INPUT -i eth1 -p tcp -m tcp --dport 179 -j DROP\nCOMMIT");
-    let cause = is(dropped, "port-one-way");
+    let cause = is(&dropped, "port-one-way");
     assert!(cause.remedy.starts_with("on calico-01: sudo"), "{}", cause.remedy);
     let stopped = changed(lost(), "/netstat", "0.0.0.0:179", "0.0.0.0:9099");
-    is(stopped, "bird-stopped");
+    is(&stopped, "bird-stopped");
     let down = changed(
         lost(),
         "/ipv4_addr",
         "eth1: <BROADCAST,MULTICAST,UP,LOWER_UP>",
         "eth1: <NO-CARRIER,BROADCAST,MULTICAST,UP>",
     );
-    is(down, "link-down");
+    is(&down, "link-down");
     // No rule sees why: both ends' last words and what would decide are told.
     let refused = changed(
         lost(),
@@ -171,7 +171,7 @@ fn a_node_that_is_broken_is_explained_by_its_own_bundle() {
     assert!(diagnosis.open.iter().any(|open| open.decides.contains("Bad peer AS")), "{diagnosis:#?}");
     let hole =
         changed(one_node(false), "/ipv4_route", "192.168.0.2 dev", "blackhole 192.168.1.32/27 \n192.168.0.2 dev");
-    is(hole, "blackhole");
+    is(&hole, "blackhole");
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn bundles_of_two_nodes_are_two_ends() {
         "172.18.18.102:43210      ESTABLISHED",
         "172.18.18.102:43210      TIME_WAIT",
     );
-    let cause = is(both, "bird-stopped");
+    let cause = is(&both, "bird-stopped");
     assert!(
         cause.says.contains("calico-02") && cause.evidence.iter().any(|side| side.node.as_str() == "calico-01"),
         "{cause:#?}"
@@ -204,10 +204,10 @@ fn a_cluster_has_its_intent_and_both_ends() {
     assert!(diagnosis.warnings.is_empty() && diagnosis.blind[0].contains("node2.example"), "{diagnosis:#?}");
     let nat = ["IPv4Address: 172.18.18.101/24", "IPv4Address: 172.18.18.102/24"];
     let nat = nat.iter().fold(cluster(), |files, from| changed(files, "nodes.yaml", from, "IPv4Address: 10.0.2.15/24"));
-    let cause = is(nat, "wrong-address");
+    let cause = is(&nat, "wrong-address");
     assert!(cause.remedy.contains("IP_AUTODETECTION_METHOD"), "{}", cause.remedy);
     let moved = changed(cluster(), "node1.example/ip-addr.txt", "172.18.18.102/24", "172.18.18.202/24");
-    is(moved, "address-missing");
+    is(&moved, "address-missing");
     let unready = "  Ready   False \nEvents:\n  Warning  Unhealthy  kubelet  Readiness probe failed: calico/node is not ready: BIRD is not ready: BGP not established with 172.18.18.102\n";
     let cut = changed(cluster(), "node0.example/calico-system/calico-node-abcde.txt", "  Ready   True \n", unready);
     let silent = changed(
@@ -216,7 +216,7 @@ fn a_cluster_has_its_intent_and_both_ends() {
         "172.18.18.102 dev eth1 lladdr 08:00:27:00:00:01 REACHABLE",
         "172.18.18.102 dev eth1  FAILED",
     );
-    let cause = is(silent, "no-neighbour");
+    let cause = is(&silent, "no-neighbour");
     assert!(cause.explains.iter().any(|id| id.as_str() == "session.node0.node1"), "{cause:#?}");
     let rule = changed(
         cluster(),
@@ -230,7 +230,7 @@ fn a_cluster_has_its_intent_and_both_ends() {
         "192.168.2.0/26 via 172.18.18.103 dev tunl0 proto bird onlink \n",
         "",
     );
-    is(rule, "policy-rule");
+    is(&rule, "policy-rule");
 }
 
 #[test]
