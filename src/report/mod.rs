@@ -5,6 +5,8 @@ pub mod html;
 mod json;
 pub mod junit;
 mod lines;
+mod picture;
+pub mod watch;
 
 use std::io::IsTerminal as _;
 use std::thread::JoinHandle;

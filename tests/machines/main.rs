@@ -2,6 +2,7 @@
 
 #[path = "../support/contract.rs"]
 mod contract;
+mod faults;
 #[expect(dead_code, reason = "tests in containers use more of it")]
 #[path = "../containers/lab.rs"]
 mod lab;
@@ -12,6 +13,8 @@ mod points;
 mod product;
 #[path = "../support/stranger.rs"]
 mod stranger;
+#[path = "../support/faults.rs"]
+mod trial;
 #[path = "../support/waiting.rs"]
 mod waiting;
 
