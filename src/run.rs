@@ -166,10 +166,15 @@ fn provider_kind(word: &str) -> Result<Option<Kind>, Failure> {
     }
 }
 
+fn servers(remote: Option<&str>, targets: &[String]) -> Option<Away> {
+    remote.map(|remote| Away { remote: remote.into(), targets: targets.to_vec() })
+}
+
 /// The provider that other servers have; a failure if another was named.
 fn serves_remotes(named: Option<Kind>) -> Result<Kind, Failure> {
     match named {
-        None | Some(Kind::Incus) => Ok(Kind::Incus),
+        None => Ok(Kind::Incus),
+        Some(kind) if kind.serves_remotes() => Ok(kind),
         Some(other) => Err(Failure::new(Exit::Usage, "usage.remote", "choose where machines run")
             .because_text(format!("`--remote` is a name of Incus or LXD, and {other} runs machines on this host alone"))
             .hint("--provider incus")),
@@ -244,9 +249,9 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
         Verb::Up { lab, name, wish, provider, away, dry_run, recreate, boot_timeout, on_failure, papers, form } => {
             let mut want = want(lab, name.as_deref(), wish)?;
             want.provider = provider_kind(provider)?;
-            if let Some(remote) = &away.remote {
+            want.wish.away = servers(away.remote.as_deref(), &away.target);
+            if want.wish.away.is_some() {
                 want.provider = Some(serves_remotes(want.provider)?);
-                want.wish.away = Some(Away { remote: remote.clone(), targets: away.target.clone() });
             }
             want.recreate = *recreate;
             want.down_on_failure = *on_failure == OnFailure::Down;
@@ -326,8 +331,12 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
         Verb::Cache { verb } => bytes::cache(cx, verb, quiet).await,
         Verb::Mirror { verb } => bytes::mirror(cx, verb, quiet).await,
         Verb::Labs { verb } => labs::labs(cx, verb.as_ref(), quiet),
-        Verb::Doctor { lab, form } => look::doctor(cx, lab, form.output, quiet).await,
-        Verb::Gc { yes, form } => look::left(cx, *yes, form.output, quiet).await,
+        Verb::Doctor { lab, wish, judged, form } => {
+            let mut want = want(lab, None, wish)?;
+            want.wish.away = servers(judged.remote.as_deref(), &judged.target);
+            look::doctor(cx, &want, form.output, quiet).await
+        }
+        Verb::Gc { yes, remotes, form } => look::left(cx, &remotes.remote, *yes, form.output, quiet).await,
         Verb::Completion { .. } => Ok(Exit::Done),
     }
 }
