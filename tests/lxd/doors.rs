@@ -90,7 +90,8 @@ pub fn drawn_twice(servers: &Servers) {
         lab.ok(&["ls"]);
     }
     let begin = begins(&one, "primer");
-    let name = (0..).map(|number| format!("n{number}")).find(|name| begins(&two, name) == begin).expect("some name");
+    let name =
+        (0..u32::MAX).map(|number| format!("n{number}")).find(|name| begins(&two, name) == begin).expect("some name");
     let on = ["--remote", REMOTE, "--target", MEMBERS[0], "--nodes", "2"];
     let held = Held::new();
     std::thread::scope(|scope| {
