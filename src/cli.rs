@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use papers::Papers;
 
-pub use away::Away;
+pub use away::{Away, Judged, Remotes};
 pub use bytes::{CacheVerb, MirrorVerb};
 pub use labs::{LabsVerb, LockHow};
 pub use up::Up;
@@ -308,19 +308,25 @@ pub enum Verb {
         #[command(subcommand)]
         verb: Option<LabsVerb>,
     },
-    /// Say whether this host is fit, and what to do where it is not
+    /// Say whether this host, or other servers, are fit, and what to do where they are not
     Doctor {
         /// The lab to judge it for
         #[arg(default_value = "primer")]
         lab: String,
         #[command(flatten)]
+        wish: Wish,
+        #[command(flatten)]
+        judged: Judged,
+        #[command(flatten)]
         form: Form,
     },
-    /// Say what was left on this host and belongs to no cluster, and how much that frees
+    /// Say what was left on this host, or on other servers, and belongs to no cluster, and how much that frees
     Gc {
         /// Remove it
         #[arg(long)]
         yes: bool,
+        #[command(flatten)]
+        remotes: Remotes,
         #[command(flatten)]
         form: Form,
     },

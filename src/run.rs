@@ -31,6 +31,7 @@ use crate::event::Events;
 use crate::failure::{Exit, Failure};
 use crate::lab::builtin::Library;
 use crate::lab::name::{ClusterName, LabName};
+use crate::lab::placement::Away;
 use crate::machine::Provider;
 use crate::proof::Proof;
 use crate::report::{self, Manner, Reporter, data, json_data};
@@ -154,6 +155,10 @@ fn cluster_name(name: Option<&str>, lab: &str) -> Result<ClusterName, Failure> {
     })
 }
 
+fn servers(remote: Option<&str>, targets: &[String]) -> Option<Away> {
+    remote.map(|remote| Away { remote: remote.into(), targets: targets.to_vec() })
+}
+
 fn want(lab: &str, name: Option<&str>, asked: &Wish) -> Result<up::Want, Failure> {
     Ok(up::Want {
         lab: lab.into(),
@@ -266,8 +271,12 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
         Verb::Cache { verb } => bytes::cache(cx, verb, quiet).await,
         Verb::Mirror { verb } => bytes::mirror(cx, verb, quiet).await,
         Verb::Labs { verb } => labs::labs(cx, verb.as_ref(), quiet),
-        Verb::Doctor { lab, form } => look::doctor(cx, lab, form.output, quiet).await,
-        Verb::Gc { yes, form } => look::left(cx, *yes, form.output, quiet).await,
+        Verb::Doctor { lab, wish, judged, form } => {
+            let mut want = want(lab, None, wish)?;
+            want.wish.away = servers(judged.remote.as_deref(), &judged.target);
+            look::doctor(cx, &want, form.output, quiet).await
+        }
+        Verb::Gc { yes, remotes, form } => look::left(cx, &remotes.remote, *yes, form.output, quiet).await,
         Verb::Completion { .. } => Ok(Exit::Done),
     }
 }

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use super::{Stream, look, papers, points, show_proof, want};
+use super::{Stream, look, papers, points, servers, show_proof, want};
 use crate::cli::papers::Papers;
 use crate::cli::{Format, OnFailure, Up};
 use crate::cmd::cx::Cx;
 use crate::cmd::up;
 use crate::failure::{Exit, Failure};
 use crate::lab::name::ClusterName;
-use crate::lab::placement::Away;
 use crate::machine::Kind;
 use crate::proof::Proof;
 use crate::report::data;
@@ -19,9 +18,9 @@ pub(super) async fn up(cx: &Cx<'_>, asked: &Up, quiet: Stream<'_>) -> Result<Exi
     let Up { lab, name, wish, provider, away, dry_run, recreate, from, boot_timeout, on_failure, papers, form } = asked;
     let mut want = want(lab, name.as_deref(), wish)?;
     want.provider = provider_kind(provider)?;
-    if let Some(remote) = &away.remote {
+    want.wish.away = servers(away.remote.as_deref(), &away.target);
+    if want.wish.away.is_some() {
         want.provider = Some(serves_remotes(want.provider)?);
-        want.wish.away = Some(Away { remote: remote.clone(), targets: away.target.clone() });
     }
     want.recreate = *recreate;
     want.down_on_failure = *on_failure == OnFailure::Down;
@@ -76,7 +75,8 @@ fn provider_kind(word: &str) -> Result<Option<Kind>, Failure> {
 /// The provider that other servers have; a failure if another was named.
 fn serves_remotes(named: Option<Kind>) -> Result<Kind, Failure> {
     match named {
-        None | Some(Kind::Incus) => Ok(Kind::Incus),
+        None => Ok(Kind::Incus),
+        Some(kind) if kind.serves_remotes() => Ok(kind),
         Some(other) => Err(Failure::new(Exit::Usage, "usage.remote", "choose where machines run")
             .because_text(format!("`--remote` is a name of Incus or LXD, and {other} runs machines on this host alone"))
             .hint("--provider incus")),

@@ -9,6 +9,7 @@ use super::answer::{Instance, Link, Network, Server};
 use super::away::is_here;
 use super::client::Client;
 use super::door::{self, Door};
+use super::instance;
 use super::member::{self, Member, Members};
 use super::names::Names;
 use super::network;
@@ -23,11 +24,12 @@ pub struct Site {
     pub members: Members,
     /// The networks that are in use there.
     pub taken: Vec<Ipv4Net>,
-    server: Server,
+    /// What the one that answers says of itself.
+    pub server: Server,
     /// The address by which the one that answers is reached from here; none of a socket of this host.
     address: Option<IpAddr>,
     /// The instances of everybody there.
-    instances: Vec<Instance>,
+    pub instances: Vec<Instance>,
 }
 
 /// Where a node stands.
@@ -49,7 +51,7 @@ impl Site {
             let taken = network::of_this_host();
             return Ok(Self { members: Members::default(), taken, server, address: None, instances: Vec::new() });
         }
-        let instances: Vec<Instance> = outside.get("/1.0/instances?recursion=1&all-projects=true").await?;
+        let instances = instance::of_everybody(&outside).await?;
         // Without a word of other servers it is this one that is meant.
         let own = [server.environment.server_name.clone()];
         let targets = away.map_or(&own[..], |away| &away.targets);
@@ -97,6 +99,15 @@ impl Site {
         Ok(known.map(|node, _| stands.remove(node).unwrap_or_default()))
     }
 
+    /// The addresses at which ways in will be found from here; none where this host may hold the bridges itself.
+    pub fn doors(&self) -> Vec<IpAddr> {
+        let all: Vec<IpAddr> = match self.members.usable.as_slice() {
+            [] => self.address.into_iter().collect(),
+            usable => usable.iter().filter_map(|member| member.address).collect(),
+        };
+        all.into_iter().filter(|at| !is_here(*at)).collect()
+    }
+
     async fn door(
         &self,
         names: &Names,
@@ -104,7 +115,7 @@ impl Site {
         at: IpAddr,
         taken: &mut BTreeSet<u16>,
     ) -> Result<Door, ProviderError> {
-        let port = door::free(door::candidates(names), at, taken).await;
+        let port = door::free(door::candidates(names.number()), at, taken).await;
         let full = || ProviderError::Taken { what: format!("every port at {at} that may lead to a node") };
         Ok(Door { listen, at, port: port.ok_or_else(full)? })
     }
