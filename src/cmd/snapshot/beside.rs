@@ -119,12 +119,14 @@ fn linked(from: &Points, to: &Points, saved: &Saved) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts one key for another wherever it stands, and fails where the user's list does not have it then.
+/// Puts one key (`$1`) for another (`$2`) with root and the user (`$3`), and fails where that user's list does not have it
+/// then.
 const CHANGE: &str = r#"
-for list in /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys; do
+for who in root "$3"; do
+	list=$(getent passwd "$who" | cut -d: -f6)/.ssh/authorized_keys
 	if [ -e "$list" ]; then sed -i "s|$1|$2|" "$list"; fi
 done
-grep -qF "$2" /home/*/.ssh/authorized_keys"#;
+grep -qF "$2" "$list""#;
 
 /// Have the machines let in who has the cluster's own key, and no longer who has the one at `old`.
 pub(super) async fn change_key(machines: &PerNode<Machine>, old: &Path, keys: &ClusterKeys) -> Result<(), Failure> {
@@ -134,12 +136,12 @@ pub(super) async fn change_key(machines: &PerNode<Machine>, old: &Path, keys: &C
     let (Some(then), Some(now)) = (blob(&public), blob(keys.authorized_key())) else {
         return Err(failed("the machines").because_text(format!("{} holds none", old.display())));
     };
-    let argv = Argv::new("sh").args(["-c", CHANGE, "sh", then, now]).sudo();
     machines
         .try_join(async |node, machine| {
             let failed = || failed(node.as_str());
             let remote = Remote::connect(&machine.target, node, old, ANSWER).await;
             let remote = remote.map_err(|error| failed().because(&error))?;
+            let argv = Argv::new("sh").args(["-c", CHANGE, "sh", then, now]).arg(&machine.target.user).sudo();
             let output = remote.run(&argv, ANSWER).await.map_err(|error| failed().because(&error))?;
             if output.ok() { Ok(()) } else { Err(failed().because_text(output.tail(3))) }
         })
