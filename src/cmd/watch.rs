@@ -25,16 +25,14 @@ pub struct Want {
     pub looks: Option<u32>,
 }
 
+/// Who is told each look: its number, how everything stands, and what is different.
+pub type Seen<'a> = dyn FnMut(&Plan, u32, &Proof, &[Change]) + Send + 'a;
+
 /// Look until the user interrupts; gives the last look. `seen` is told each one with its number.
 ///
 /// A look is one round of the proof's own questions, over connections that stay; those that make containers and send
 /// packets between them are asked only by name. No lock is taken.
-pub async fn watch(
-    cx: &Cx<'_>,
-    cluster: &ClusterName,
-    want: &Want,
-    seen: &mut (dyn FnMut(&Plan, u32, &Proof, &[Change]) + Send),
-) -> Result<Proof, Failure> {
+pub async fn watch(cx: &Cx<'_>, cluster: &ClusterName, want: &Want, seen: &mut Seen<'_>) -> Result<Proof, Failure> {
     cx.events.tell(Event::Begin { verb: "watch".into(), cluster: cluster.to_string(), steps: vec![Step::Prove] });
     let state = cx.home.read(cluster).map_err(|error| not_locked(cluster, &error))?;
     let mut plan = plan_of(cx, cluster)?;

@@ -108,7 +108,8 @@ pub fn neighbours(text: &str) -> String {
 
 /// The TCP listeners of `netstat -an` as `ss -4 -H -ltnp` would have them; no program is told.
 pub fn listeners(netstat: &str) -> String {
-    sockets(netstat, "LISTEN").map(|(own, _)| format!("LISTEN 0 0 {own} 0.0.0.0:*\n")).collect()
+    let all: Vec<String> = sockets(netstat, "LISTEN").map(|(own, _)| format!("LISTEN 0 0 {own} 0.0.0.0:*\n")).collect();
+    all.concat()
 }
 
 /// The TCP connections of `netstat -an` that stand: own and other address, each with its port.

@@ -96,7 +96,9 @@ async fn watched(cx: &Cx<'_>, cluster: &ClusterName, want: &watch::Want, quiet: 
         }
     })
     .await;
-    live.map(Live::end);
+    if let Some(live) = live {
+        live.end();
+    }
     let proof = ended?;
     verify::unproven(cluster, &proof).map_or(Ok(Exit::Done), Err)
 }

@@ -1,6 +1,7 @@
 //! The papers of somebody's nodes as evidence: readings in the form the rules know, and what fails by them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -240,12 +241,14 @@ fn bird(one: &Known<'_>, plan: &Plan) -> String {
         };
         let error = half.error.as_deref().unwrap_or_default();
         let name = format!("Mesh_{}", peer.address.to_string().replace('.', "_"));
-        text += &format!(
-            "{name} BGP master {column} 00:00:00 {} {error}\n  BGP state: {} ({})\n    Neighbor address: {}\n",
+        // Writing into a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{name} BGP master {column} 00:00:00 {} {error}\n  BGP state: {} ({})\n    Neighbor address: {}",
             half.state, half.state, half.by, peer.address
         );
         if !error.is_empty() {
-            text += &format!("    Last error: {error}\n");
+            let _ = writeln!(text, "    Last error: {error}");
         }
     }
     if text.is_empty() { text } else { format!("name proto table state since info\n{text}") }
@@ -321,8 +324,8 @@ fn findings(known: &[Known<'_>], plan: &Plan, members: &Members) -> Vec<Finding>
             let Some(block) = other.member.block else { continue };
             let ways = samples(block).map(|to| way(&tables, to));
             let right =
-                |way: &Option<&Route>| way.is_some_and(|way| way.to.prefix_len() > 0 && !NAT.contains(&way.to.addr()));
-            let right = ways.iter().all(right);
+                |way: Option<&Route>| way.is_some_and(|way| way.to.prefix_len() > 0 && !NAT.contains(&way.to.addr()));
+            let right = ways.into_iter().all(right);
             let text = if right { format!("{block} has a route") } else { format!("no route leads to all of {block}") };
             let (node, owner) = (one.node.clone(), other.node.clone());
             judge(Check::Route { node, block, owner }, verdict(right, text));
