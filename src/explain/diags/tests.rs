@@ -12,11 +12,14 @@ fn addr(index: usize) -> String {
     )
 }
 
+fn lines(of: impl Iterator<Item = usize>, line: impl Fn(usize) -> String) -> String {
+    of.map(line).collect()
+}
+
 fn routes(index: usize) -> String {
     let others = (0..3).filter(|other| *other != index);
     let routes =
-        others.map(|other| format!("192.168.{other}.0/26 via {} dev tunl0 proto bird onlink \n", ADDRESSES[other]));
-    let routes: String = routes.collect();
+        lines(others, |other| format!("192.168.{other}.0/26 via {} dev tunl0 proto bird onlink \n", ADDRESSES[other]));
     format!(
         "default via 10.0.2.2 dev eth0 proto dhcp metric 1024 \n10.0.2.0/24 dev eth0 proto kernel scope link src 10.0.2.15 \n172.18.18.0/24 dev eth1 proto kernel scope link src {} \nblackhole 192.168.{index}.0/26 proto bird \n{routes}192.168.{index}.2 dev cali0ef24ba1c2d scope link \n",
         ADDRESSES[index]
@@ -25,11 +28,9 @@ fn routes(index: usize) -> String {
 
 fn netstat(index: usize) -> String {
     let others = (0..3).filter(|other| *other != index);
-    let all: String = others
-        .map(|other| {
-            format!("tcp        0      0 {}:179       {}:43210      ESTABLISHED\n", ADDRESSES[index], ADDRESSES[other])
-        })
-        .collect();
+    let all = lines(others, |other| {
+        format!("tcp        0      0 {}:179       {}:43210      ESTABLISHED\n", ADDRESSES[index], ADDRESSES[other])
+    });
     format!(
         "Active Internet connections (servers and established)\nProto Recv-Q Send-Q Local Address           Foreign Address         State\ntcp        0      0 0.0.0.0:179             0.0.0.0:*               LISTEN\ntcp        0      0 0.0.0.0:22              0.0.0.0:*               LISTEN\n{all}"
     )
@@ -57,11 +58,17 @@ fn one_node(old: bool) -> Vec<File> {
 /// `calicoctl cluster diags` of three nodes, of which the third has no pod that was collected.
 fn cluster() -> Vec<File> {
     let top = "calico-diagnostics-20250101_101112";
-    let nodes: String = (0..3).map(|index| format!(
-        "- apiVersion: v1\n  kind: Node\n  metadata:\n    annotations:\n      projectcalico.org/IPv4Address: {}/24\n    name: node{index}.example\n  status:\n    addresses:\n    - address: {}\n      type: InternalIP\n    - address: node{index}\n      type: Hostname\n",
-        ADDRESSES[index], ADDRESSES[index]
-    )).collect();
-    let claims: String = (0..3).map(|index| format!("- kind: BlockAffinity\n  spec:\n    cidr: 192.168.{index}.0/26\n    node: node{index}.example\n    state: confirmed\n")).collect();
+    let nodes = lines(0..3, |index| {
+        format!(
+            "- apiVersion: v1\n  kind: Node\n  metadata:\n    annotations:\n      projectcalico.org/IPv4Address: {}/24\n    name: node{index}.example\n  status:\n    addresses:\n    - address: {}\n      type: InternalIP\n    - address: node{index}\n      type: Hostname\n",
+            ADDRESSES[index], ADDRESSES[index]
+        )
+    });
+    let claims = lines(0..3, |index| {
+        format!(
+            "- kind: BlockAffinity\n  spec:\n    cidr: 192.168.{index}.0/26\n    node: node{index}.example\n    state: confirmed\n"
+        )
+    });
     let mut files = vec![
         (format!("{top}/cluster/kubernetes/nodes.yaml"), format!("apiVersion: v1\nitems:\n{nodes}kind: List\n")),
         (
@@ -70,10 +77,10 @@ fn cluster() -> Vec<File> {
         ),
     ];
     for index in 0..2 {
-        let near: String = (0..3)
-            .filter(|other| *other != index)
-            .map(|other| format!("{} dev eth1 lladdr 08:00:27:00:00:0{other} REACHABLE \r\n", ADDRESSES[other]))
-            .collect();
+        let others = (0..3).filter(|other| *other != index);
+        let near = lines(others, |other| {
+            format!("{} dev eth1 lladdr 08:00:27:00:00:0{other} REACHABLE \r\n", ADDRESSES[other])
+        });
         for (name, text) in [
             ("ip-addr.txt", addr(index)),
             ("ip-route.txt", routes(index)),
