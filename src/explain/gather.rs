@@ -84,9 +84,10 @@ impl What {
         Self::Journal,
     ];
 
-    /// How long it may take: what goes over a broken network must not hold up the rest.
-    fn limit(self) -> Duration {
-        Duration::from_secs(if matches!(self, Self::Datastore | Self::DatastorePlain) { 2 } else { 10 })
+    /// How long it may take on `node`: what goes over a broken network must not hold up the rest.
+    fn limit(self, plan: &Plan, node: &NodeName) -> Duration {
+        let far = matches!(self, Self::Datastore | Self::DatastorePlain) && *node != plan.master;
+        Duration::from_secs(if far { 2 } else { 10 })
     }
 
     /// How `node` is asked. `salt` hides passwords and is not kept.
@@ -136,7 +137,7 @@ pub async fn gather(plan: &Plan, proof: Proof, askers: &Askers) -> Evidence {
     let salt = format!("{}-{}", proof.nonce, jiff::Timestamp::now().as_nanosecond());
     let asking = askers.iter().map(|(node, asker)| {
         let question = |what: What| -> Question {
-            let argv = what.argv(plan, node, &salt).bounded(what.limit());
+            let argv = what.argv(plan, node, &salt).bounded(what.limit(plan, node));
             (Probe { node: node.clone(), place: Place::Node, argv }, Duration::ZERO)
         };
         let questions: Vec<Question> = What::ALL.map(question).into();
