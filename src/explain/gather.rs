@@ -84,10 +84,14 @@ impl What {
         Self::Journal,
     ];
 
-    /// How long it may take on `node`: what goes over a broken network must not hold up the rest.
+    /// How long it may take on `node`: what goes over a broken network, or waits for a daemon that hangs, must not hold up the
+    /// rest; all else is only as slow as the machine.
     fn limit(self, plan: &Plan, node: &NodeName) -> Duration {
-        let far = matches!(self, Self::Datastore | Self::DatastorePlain) && *node != plan.master;
-        Duration::from_secs(if far { 2 } else { 10 })
+        Duration::from_secs(match self {
+            Self::Datastore | Self::DatastorePlain if *node != plan.master => 2,
+            Self::Bird | Self::BirdRoutes => 10,
+            _ => 30,
+        })
     }
 
     /// How `node` is asked. `salt` hides passwords and is not kept.

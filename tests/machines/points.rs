@@ -140,7 +140,7 @@ fn a_point_comes_back_beside_its_lab_as_often_as_wanted() {
     assert_eq!(names(), ["before-link-down"]);
 
     // Four emulated machines on a small host may take longer than a proof usually waits.
-    let four = ["verify", "-n", "twin", "--timeout", "240"];
+    let four = ["verify", "-n", "twin"];
     // Beside the lab, which stays as broken as it was.
     let beside = ["snapshot", "restore", "--proven", "--as", "twin", "-n", "primer", "-o", "json"];
     let proof = lab.json(&beside, 0);
