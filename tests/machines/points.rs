@@ -139,8 +139,7 @@ fn a_point_comes_back_beside_its_lab_as_often_as_wanted() {
     lab.ok(&["fault", "add", "resolver", "--force", "--no-point"]);
     assert_eq!(names(), ["before-link-down"]);
 
-    // Four emulated machines on a small host may take longer than a proof usually waits.
-    let four = ["verify", "-n", "twin"];
+    let twin = ["verify", "-n", "twin"];
     // Beside the lab, which stays as broken as it was.
     let beside = ["snapshot", "restore", "--proven", "--as", "twin", "-n", "primer", "-o", "json"];
     let proof = lab.json(&beside, 0);
@@ -153,7 +152,7 @@ fn a_point_comes_back_beside_its_lab_as_often_as_wanted() {
     eventually("it is at work", || lab.home().join("clusters/primer/points/.returning").exists().then_some(()));
     assert_eq!(failure(&lab, &again, 11), "state.held");
     assert_eq!(first.ended(), (Some(0), String::new()));
-    lab.ok(&four);
+    lab.ok(&twin);
     // It is a cluster like any other: off and on again it knows itself by what it was.
     lab.ok(&["stop", "-n", "twin"]);
     lab.ok(&["start", "-n", "twin"]);
@@ -195,7 +194,7 @@ fn a_point_comes_back_beside_its_lab_as_often_as_wanted() {
     // The lab can go and come back from what was kept of it; in the end nothing stays.
     lab.ok(&["down", "primer", "--keep-points"]);
     lab.ok(&["up", "--from", "before-link-down"]);
-    lab.ok(&four);
+    lab.ok(&twin);
     lab.ok(&["down", "primer", "--keep-points"]);
     lab.down();
     assert_eq!(std::fs::read_dir(lab.home().join("kept")).map_or(0, Iterator::count), 0);
