@@ -114,8 +114,10 @@ pub fn drawn_twice(servers: &Servers) {
     one.ok(&["stop"]);
     let at = format!("{}:{begin}", servers.address(MEMBERS[0]));
     let inside = |words: &[&str]| ok(&[&["exec", MEMBERS[0], "--"], words].concat());
+    let taken = || inside(&["ss", "-Htln"]).contains(&at).then_some(());
+    eventually("the door is let go", || taken().is_none().then_some(()));
     inside(&["systemd-run", "--unit=taker", "systemd-socket-activate", "--accept", "--inetd", "-l", &at, "cat"]);
-    eventually("the door is taken", || inside(&["ss", "-Htln"]).contains(&at).then_some(()));
+    eventually("the door is taken", taken);
     one.ok(&["start"]);
     let moved = ports(&one);
     assert!(moved.len() == 2 && !moved.contains(&begin) && moved.contains(&(begin + 1)), "{moved:?}");
