@@ -79,7 +79,9 @@ fn known<'a>(sorted: &'a Sorted<'a>, members: &'a Members) -> Vec<Known<'a>> {
                 links.iter().filter(|link| !tunnel(&link.name)).flat_map(|link| &link.addresses).map(|own| own.local);
             let others = member.internal.into_iter().chain(own.filter(|own| !own.is_loopback()));
             let address = [registered].into_iter().chain(others).find(|address| !odd(*address)).unwrap_or(registered);
-            let halves = papers.map_or_else(BTreeMap::new, |papers| sessions::halves(raw, papers, members));
+            let states = members.states.iter().filter(|(node, ..)| node == raw);
+            let states = states.map(|(_, peer, state)| (*peer, state.as_str()));
+            let halves = papers.map_or_else(BTreeMap::new, |papers| sessions::halves(papers, members.mesh, states));
             Known { node: label(raw, &mut labels), raw, member, papers, links, halves, address }
         })
         .collect()

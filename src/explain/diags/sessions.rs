@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use super::layout::{Node, Paper};
-use super::members::Members;
 use crate::node::{plain, route};
 
 /// Half of a session.
@@ -30,9 +29,13 @@ impl Half {
 
 /// What is known of the sessions of a node with each peer's address; the surest source that speaks of a peer decides,
 /// and what its log says last is its last error.
-pub(super) fn halves(name: &str, papers: &Node<'_>, members: &Members) -> BTreeMap<Ipv4Addr, Half> {
+pub(super) fn halves<'a>(
+    papers: &Node<'_>,
+    mesh: bool,
+    states: impl Iterator<Item = (Ipv4Addr, &'a str)>,
+) -> BTreeMap<Ipv4Addr, Half> {
     // Where routes are reflected, the next hop is not who told of it.
-    let mut halves = if members.mesh { routed(papers) } else { BTreeMap::new() };
+    let mut halves = if mesh { routed(papers) } else { BTreeMap::new() };
     let logged: BTreeMap<Ipv4Addr, Half> =
         papers.get(&Paper::Log).into_iter().flatten().flat_map(|log| logged(log)).collect();
     let errors: BTreeMap<Ipv4Addr, Option<String>> =
@@ -45,8 +48,7 @@ pub(super) fn halves(name: &str, papers: &Node<'_>, members: &Members) -> BTreeM
         }
     }
     halves.extend(connected(papers));
-    let told = members.states.iter().filter(|(node, ..)| node == name);
-    halves.extend(told.map(|(_, peer, state)| (*peer, Half::of(state, "its CalicoNodeStatus"))));
+    halves.extend(states.map(|(peer, state)| (peer, Half::of(state, "its CalicoNodeStatus"))));
     for (peer, half) in &mut halves {
         if !half.up() && half.error.is_none() {
             half.error = errors.get(peer).cloned().flatten();
