@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::cx::{Cx, not_locked};
 use super::explain::{self, Explained};
-use super::fault;
+use super::fault::standing;
 use super::kept::read_plan;
 use crate::cluster::state::ClusterState;
 use crate::durable;
@@ -46,7 +46,7 @@ pub async fn bundle(cx: &Cx<'_>, cluster: &ClusterName, file: Option<&Path>) -> 
             explained,
         );
     }
-    let standing = fault::active(&folder);
+    let standing = standing::active(&folder);
     if !standing.is_empty() {
         packed.add_json("faults.json", "faults that were made on purpose and stand", &standing);
     }

@@ -9,6 +9,7 @@ use crate::machine::Provider;
 use super::cx::not_locked;
 use super::cx::{Cx, counted};
 use super::snapshot::kept;
+use super::snapshot::points::alone;
 
 /// What becomes of a cluster's points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub async fn down(cx: &Cx<'_>, cluster: &ClusterName, points: OfPoints) -> Resul
 
 /// As [`down`]; and where there is no cluster of this name, what was kept of one goes.
 pub async fn down_or_forget(cx: &Cx<'_>, cluster: &ClusterName, points: OfPoints) -> Result<(), Failure> {
-    let alone = kept::alone(cx, cluster) && points == OfPoints::Remove;
+    let alone = alone(cx, cluster) && points == OfPoints::Remove;
     down(cx, cluster, points).await?;
     if alone {
         let number = kept::forget(cx, cluster)?;

@@ -1,14 +1,16 @@
 //! `fault`: a cluster broken in a way of the catalogue, remembered before the effect, and repaired exactly.
 
-use std::path::{Path, PathBuf};
+pub mod standing;
+
 use std::time::Duration;
+
+use standing::{active, remember};
 
 use super::cx::{Cx, node_named, not_locked};
 use super::kept::{connect, plan_of};
 use super::{snapshot, verify};
 use crate::cluster::state::Phase;
 use crate::command::{Argv, Ended};
-use crate::durable;
 use crate::event::{Event, Step};
 use crate::failure::{Exit, Failure};
 use crate::fault::{Active, Fault, Honest, catalogue, node};
@@ -36,24 +38,6 @@ pub struct Want {
 
 /// Making a fault may restart daemons, which an emulated machine takes its time for.
 const LIMIT: Duration = Duration::from_secs(90);
-
-/// Where the faults of a cluster are remembered.
-fn file(folder: &Path) -> PathBuf {
-    folder.join("faults.json")
-}
-
-/// The faults that were made on a cluster and not cleared; one whose time has passed was undone by its nodes.
-pub fn active(folder: &Path) -> Vec<Active> {
-    let text = std::fs::read(file(folder)).unwrap_or_default();
-    serde_json::from_slice(&text).unwrap_or_default()
-}
-
-fn remember(folder: &Path, all: &[Active]) -> Result<(), Failure> {
-    let bytes = serde_json::to_vec_pretty(all).map_err(std::io::Error::from);
-    bytes.and_then(|bytes| durable::write(&file(folder), &bytes, 0o600)).map_err(|error| {
-        Failure::new(Exit::Unexpected, "fault.remember", "remember the faults of the cluster").because(&error)
-    })
-}
 
 fn named(word: &str) -> Result<&'static Fault, Failure> {
     Fault::named(word).ok_or_else(|| {

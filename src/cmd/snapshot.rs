@@ -2,10 +2,11 @@
 
 pub mod beside;
 pub mod kept;
+mod login;
+pub mod points;
 pub mod restore;
 pub mod show;
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -15,39 +16,15 @@ use crate::event::{Event, Step};
 use crate::failure::{Exit, Failure};
 use crate::lab::name::{ClusterName, PointName};
 use crate::machine::ability::{Part, Role, Save, Saved};
-use crate::machine::{Kind, Place, Power, Provider, ProviderError};
+use crate::machine::{Place, Power, Provider, ProviderError};
 use crate::point::folder::{PointError, Points};
 use crate::point::{self, Point, Proven, free_name, name_before};
 
 use super::cx::{Cx, not_locked};
-use super::fault;
+use super::fault::standing;
 use super::made::Made;
 use super::table::bytes;
-
-/// The folder in a point's for what it holds of the cluster's.
-const LAB_FOLDER: &str = "lab";
-
-/// What a point holds of the cluster's folder: all that it takes to make the cluster again.
-const LAB: [&str; 7] = ["plan.json", "state.json", "made.json", "faults.json", "ssh", "pki", "rendered"];
-
-/// The points of a cluster.
-pub fn points(cx: &Cx<'_>, cluster: &ClusterName) -> Points {
-    Points::of(&if kept::alone(cx, cluster) { kept::folder(cx, cluster) } else { cx.home.folder(cluster) })
-}
-
-fn able<'a>(cx: &Cx<'a>, kind: Kind) -> Option<(&'a dyn Provider, &'a dyn Save)> {
-    let provider = cx.providers.iter().copied().find(|one| one.kind() == kind)?;
-    Some((provider, provider.saves()?))
-}
-
-/// How a cluster's machines are saved, if its provider can.
-fn ability<'a>(cx: &Cx<'a>, kind: Kind) -> Result<(&'a dyn Provider, &'a dyn Save), Failure> {
-    able(cx, kind).ok_or_else(|| {
-        Failure::new(Exit::HostUnfit, "point.not-here", "keep machines as they are")
-            .because_text(format!("{kind} cannot save machines as they are"))
-            .hint("calicolab up LAB --provider qemu -n NAME")
-    })
-}
+use points::{LAB, LAB_FOLDER, ROOM, ability, able, alone, copy, is_full, not_half_way, of_point};
 
 /// Keep a running lab as it is; it runs on at once.
 pub async fn save(cx: &Cx<'_>, cluster: &ClusterName, name: Option<PointName>) -> Result<Point, Failure> {
@@ -88,7 +65,7 @@ pub async fn save_before(cx: &Cx<'_>, locked: &Locked, fault: &str) -> Result<()
 }
 
 fn names(cx: &Cx<'_>, cluster: &ClusterName) -> Result<Vec<PointName>, Failure> {
-    points(cx, cluster).names().map_err(|error| of_point("name the point", &error))
+    points::of(cx, cluster).names().map_err(|error| of_point("name the point", &error))
 }
 
 async fn save_as(
@@ -98,7 +75,7 @@ async fn save_as(
     name: PointName,
 ) -> Result<Point, Failure> {
     let cluster = locked.cluster();
-    let (points, place) = (points(cx, cluster), cx.place(cluster)?);
+    let (points, place) = (points::of(cx, cluster), cx.place(cluster)?);
     not_half_way(cluster, &points)?;
     // What a killed run left standing still would not be called running.
     ability.resume(&place).await.map_err(|error| not_saved(&error))?;
@@ -170,7 +147,7 @@ async fn written(
         .map_err(|error| failed(&PointError::Io { doing: "copied", path: folder.clone(), source: error }))?;
     let files = part.sums(&shared, disks(&saved), made.files()).await.map_err(|error| failed(&error))?;
     let proven = match (&state.phase, &state.last_proof) {
-        (Phase::Ready { .. }, Some(proof)) if fault::active(&folder).is_empty() => {
+        (Phase::Ready { .. }, Some(proof)) if standing::active(&folder).is_empty() => {
             Some(Proven { at: proof.at, checks: proof.pass })
         }
         _ => None,
@@ -208,34 +185,13 @@ fn copied(folder: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    match fs::metadata(from) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-        Ok(there) if there.is_dir() => {
-            crate::durable::private_folder(to)?;
-            for entry in fs::read_dir(from)? {
-                let entry = entry?;
-                copy(&entry.path(), &to.join(entry.file_name()))?;
-            }
-            Ok(())
-        }
-        Ok(_) => fs::copy(from, to).map(drop),
-    }
-}
-
-/// The state of the cluster that a point's copy of its folder is of.
-fn state_of(lab: &Path) -> Option<ClusterState> {
-    serde_json::from_slice(&fs::read(lab.join("state.json")).ok()?).ok()
-}
-
 /// Remove a point, and the disks that nothing stands on any more.
 pub async fn delete(cx: &Cx<'_>, cluster: &ClusterName, name: &PointName) -> Result<(), Failure> {
-    if kept::alone(cx, cluster) {
+    if alone(cx, cluster) {
         return kept::remove(cx, cluster, name);
     }
     let locked = cx.home.lock(cluster).map_err(|error| not_locked(cluster, &error))?;
-    let points = points(cx, cluster);
+    let points = points::of(cx, cluster);
     points.remove(name).map_err(|error| of_point("remove the point", &error))?;
     match ability(cx, locked.state().provider) {
         Ok((_, ability)) => tidied(ability, &cx.place(cluster)?, &points).await,
@@ -256,18 +212,6 @@ async fn tidied(ability: &dyn Save, place: &Place, points: &Points) -> Result<()
     })
 }
 
-/// A lab that was only half brought back is neither to be saved nor to be gone on with.
-pub fn not_half_way(cluster: &ClusterName, points: &Points) -> Result<(), Failure> {
-    let Some(point) = points.returning() else { return Ok(()) };
-    let failure = Failure::new(Exit::Conflict, "point.half-way", format!("go on with `{cluster}`")).because_text(
-        format!("bringing back the point `{point}` was broken off, and its machines are neither old nor new"),
-    );
-    // One that is another cluster's is brought back beside that one again.
-    let own = points.folder(&point).exists();
-    let again = own.then(|| format!("calicolab snapshot restore {point} --replace --name {cluster}"));
-    Err(again.into_iter().fold(failure, Failure::hint).hint(format!("calicolab down {cluster}")))
-}
-
 fn not_saved(error: &ProviderError) -> Failure {
     fn full(error: &ProviderError) -> bool {
         match error {
@@ -282,36 +226,4 @@ fn not_saved(error: &ProviderError) -> Failure {
         Failure::new(Exit::Provider, "point.save", "save the machines")
     };
     failure.because(error).left("nothing of the point; the lab runs on")
-}
-
-const ROOM: &str = "make room, by removing a point too: calicolab snapshot list, calicolab snapshot delete POINT";
-
-fn is_full(error: &io::Error) -> bool {
-    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
-}
-
-/// A failure of points in the words and with the code of the command line.
-pub fn of_point(doing: impl Into<String>, error: &PointError) -> Failure {
-    let delete = |path: &Path| {
-        let name =
-            path.parent().and_then(|folder| folder.file_name()).unwrap_or_default().to_string_lossy().into_owned();
-        format!("calicolab snapshot delete {name}")
-    };
-    let (exit, id, hint) = match error {
-        PointError::NoSuch { .. } => (Exit::NoSuch, "point.none", "calicolab snapshot list".into()),
-        PointError::Exists { name } => {
-            (Exit::Conflict, "point.exists", format!("take another name, or: calicolab snapshot delete {name}"))
-        }
-        PointError::Schema { path, .. } => {
-            (Exit::Unexpected, "point.schema", format!("use the calicolab that wrote it, or: {}", delete(path)))
-        }
-        PointError::Broken { path, .. } => (Exit::Unexpected, "point.broken", delete(path)),
-        PointError::Damaged { .. } => {
-            (Exit::Digest, "point.damaged", "take another point: calicolab snapshot list".into())
-        }
-        PointError::Io { source, .. } if is_full(source) => (Exit::HostUnfit, "point.disk-full", ROOM.into()),
-        PointError::Io { .. } => (Exit::Unexpected, "point.io", String::new()),
-    };
-    Failure::new(exit, id, doing).because(error).hint(hint)
 }

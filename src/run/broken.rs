@@ -109,7 +109,7 @@ async fn faults(cx: &Cx<'_>, verb: &FaultVerb, quiet: Stream<'_>) -> Result<Exit
             // The catalogue can be read without a cluster.
             let cluster =
                 if which.name.is_none() { cx.which(None).ok() } else { Some(cx.which(which.name.as_deref())?) };
-            let standing = cluster.map_or_else(Vec::new, |cluster| fault::active(&cx.home.folder(&cluster)));
+            let standing = cluster.map_or_else(Vec::new, |cluster| fault::standing::active(&cx.home.folder(&cluster)));
             shown(form.output, quiet, || fault::table(&standing), || fault::json(&standing));
             Ok(Exit::Done)
         }

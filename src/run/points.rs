@@ -6,7 +6,8 @@ use super::{Stream, cluster_name, show_proof, shown};
 use crate::cli::Which;
 use crate::cli::points::SnapshotVerb;
 use crate::cmd::cx::{Cx, counted};
-use crate::cmd::snapshot::{self, beside, of_point, restore, show};
+use crate::cmd::snapshot::points::{alone, of_point};
+use crate::cmd::snapshot::{self, beside, restore, show};
 use crate::failure::{Exit, Failure};
 use crate::lab::name::{ClusterName, PointName};
 use crate::machine::Power;
@@ -36,13 +37,13 @@ pub(super) async fn story(cx: &Cx<'_>, verb: &SnapshotVerb, quiet: Stream<'_>) -
         }
         SnapshotVerb::List { which, form } => {
             let cluster = of(cx, which)?;
-            let lines = show::lines(&snapshot::points(cx, &cluster))?;
+            let lines = show::lines(&snapshot::points::of(cx, &cluster))?;
             let now = jiff::Timestamp::now();
             shown(form.output, quiet, || show::table(&lines, now), || show::json(&lines));
         }
         SnapshotVerb::Show { point, which, form } => {
             let cluster = of(cx, which)?;
-            let read = snapshot::points(cx, &cluster).read(&named(point)?);
+            let read = snapshot::points::of(cx, &cluster).read(&named(point)?);
             let point = read.map_err(|error| of_point("show the point", &error))?;
             shown(form.output, quiet, || show::text(&point, jiff::Timestamp::now()), || json!(point));
         }
@@ -76,7 +77,7 @@ async fn agreed(cx: &Cx<'_>, cluster: &ClusterName) -> bool {
 /// `up --from POINT`: the cluster as it was, whether it is there or only its points are.
 pub(super) async fn from(cx: &Cx<'_>, cluster: &ClusterName, point: &str) -> Result<Proof, Failure> {
     let point = Some(named(point)?);
-    if !snapshot::kept::alone(cx, cluster) {
+    if !alone(cx, cluster) {
         cx.which(Some(cluster.as_str()))?;
     }
     restore::restore(cx, cluster, &restore::Want { point, replace: false }).await
@@ -85,7 +86,7 @@ pub(super) async fn from(cx: &Cx<'_>, cluster: &ClusterName, point: &str) -> Res
 /// The cluster that is meant, also one of which only points are left.
 fn of(cx: &Cx<'_>, which: &Which) -> Result<ClusterName, Failure> {
     let word = which.name.as_deref();
-    let kept = word.and_then(|word| word.parse::<ClusterName>().ok()).filter(|name| snapshot::kept::alone(cx, name));
+    let kept = word.and_then(|word| word.parse::<ClusterName>().ok()).filter(|name| alone(cx, name));
     kept.map_or_else(|| cx.which(word), Ok)
 }
 

@@ -11,7 +11,8 @@ use serde::Serialize;
 use super::Limits;
 use crate::cmd::cx::{Cx, counted};
 use crate::cmd::ls::age;
-use crate::cmd::snapshot::{kept, of_point};
+use crate::cmd::snapshot::kept;
+use crate::cmd::snapshot::points::{kept_folder, of_point};
 use crate::cmd::table::{bytes, columns};
 use crate::failure::Failure;
 use crate::lab::name::{ClusterName, PointName};
@@ -57,7 +58,7 @@ impl Line {
 /// All points of this home's clusters, also of those that are gone.
 pub fn all(cx: &Cx<'_>) -> Result<Vec<Line>, Failure> {
     let there = cx.known()?.into_iter().map(|cluster| (Points::of(&cx.home.folder(&cluster)), cluster, true));
-    let gone = kept::clusters(cx)?.into_iter().map(|cluster| (Points::of(&kept::folder(cx, &cluster)), cluster, false));
+    let gone = kept::clusters(cx)?.into_iter().map(|cluster| (Points::of(&kept_folder(cx, &cluster)), cluster, false));
     let mut lines = Vec::new();
     for (points, cluster, cluster_is_there) in there.chain(gone) {
         for point in points.names().map_err(|error| of_point("list the points", &error))? {

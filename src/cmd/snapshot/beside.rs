@@ -4,24 +4,20 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::restore::{self, Site, Want, chosen, unread};
-use super::{LAB, LAB_FOLDER, ability, copy, kept, points, state_of};
+use super::points::{self, LAB, LAB_FOLDER, ability, alone, copy, state_of, unread};
+use super::restore::{self, Site, Want, chosen};
 use crate::cluster::home::Locked;
 use crate::cluster::state::{ClusterState, Phase};
-use crate::cmd::cx::{ANSWER, Cx, not_locked};
+use crate::cmd::cx::{Cx, not_locked};
 use crate::cmd::kept::read_plan;
-use crate::command::Argv;
 use crate::durable;
 use crate::event::{Event, Step};
 use crate::failure::{Exit, Failure};
-use crate::lab::name::{ClusterName, PerNode};
+use crate::lab::name::ClusterName;
 use crate::lab::plan::Plan;
-use crate::machine::Machine;
 use crate::machine::ability::{Lies, Saved};
 use crate::point::folder::Points;
 use crate::proof::Proof;
-use crate::ssh::Remote;
-use crate::ssh::keys::ClusterKeys;
 
 /// Bring a point of `cluster` back as a cluster of its own, and prove that one. The other is not touched.
 pub async fn restore(cx: &Cx<'_>, cluster: &ClusterName, want: &Want, name: &ClusterName) -> Result<Proof, Failure> {
@@ -29,8 +25,8 @@ pub async fn restore(cx: &Cx<'_>, cluster: &ClusterName, want: &Want, name: &Clu
     cx.events.tell(Event::Begin { verb: "snapshot restore".into(), cluster: name.to_string(), steps });
     // The point must not go while it is read.
     let lock = || cx.home.lock(cluster).map_err(|error| not_locked(cluster, &error));
-    let held = if kept::alone(cx, cluster) { None } else { Some(lock()?) };
-    let from = points(cx, cluster);
+    let held = if alone(cx, cluster) { None } else { Some(lock()?) };
+    let from = points::of(cx, cluster);
     let point = chosen(&from, want.point.as_ref())?;
     let lab = from.folder(&point.name).join(LAB_FOLDER);
     let (_, ability) = ability(cx, point.provider)?;
@@ -58,7 +54,7 @@ pub async fn restore(cx: &Cx<'_>, cluster: &ClusterName, want: &Want, name: &Clu
         ..then
     };
     let mut locked = cx.home.create(state).map_err(|error| not_locked(name, &error))?;
-    let (points, place) = (points(cx, name), cx.place(name)?);
+    let (points, place) = (points::of(cx, name), cx.place(name)?);
     let old_key = lab.join("ssh").join("key");
     let site = Site {
         cx,
@@ -117,39 +113,4 @@ fn linked(from: &Points, to: &Points, saved: &Saved) -> io::Result<()> {
         fs::hard_link(from.shared().join(&part.file), to.shared().join(&part.file))?;
     }
     Ok(())
-}
-
-/// Puts one key (`$1`) for another (`$2`) with root and the user (`$3`), and fails where that user's list does not have it
-/// then.
-const CHANGE: &str = r#"
-for who in root "$3"; do
-	list=$(getent passwd "$who" | cut -d: -f6)/.ssh/authorized_keys
-	if [ -e "$list" ]; then sed -i "s|$1|$2|" "$list"; fi
-done
-grep -qF "$2" "$list""#;
-
-/// Have the machines let in who has the cluster's own key, and no longer who has the one at `old`.
-pub(super) async fn change_key(machines: &PerNode<Machine>, old: &Path, keys: &ClusterKeys) -> Result<(), Failure> {
-    let failed = |node: &str| Failure::new(Exit::Boot, "point.key", format!("give {node} another key"));
-    let public =
-        fs::read_to_string(old.with_extension("pub")).map_err(|error| failed("the machines").because(&error))?;
-    let (Some(then), Some(now)) = (blob(&public), blob(keys.authorized_key())) else {
-        return Err(failed("the machines").because_text(format!("{} holds none", old.display())));
-    };
-    machines
-        .try_join(async |node, machine| {
-            let failed = || failed(node.as_str());
-            let remote = Remote::connect(&machine.target, node, old, ANSWER).await;
-            let remote = remote.map_err(|error| failed().because(&error))?;
-            let argv = Argv::new("sh").args(["-c", CHANGE, "sh", then, now]).arg(&machine.target.user).sudo();
-            let output = remote.run(&argv, ANSWER).await.map_err(|error| failed().because(&error))?;
-            if output.ok() { Ok(()) } else { Err(failed().because_text(output.tail(3))) }
-        })
-        .await
-        .map(drop)
-}
-
-/// The key itself out of `ssh-ed25519 AAAA… comment`.
-fn blob(public: &str) -> Option<&str> {
-    public.split_whitespace().nth(1)
 }

@@ -2,9 +2,8 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
 
-use super::{LAB, LAB_FOLDER, copy, of_point, restore, state_of};
+use super::points::{KEPT, LAB, LAB_FOLDER, copy, kept_folder, of_point, state_of, unread};
 use crate::cluster::state::{ClusterState, Phase};
 use crate::cmd::cx::{Cx, not_locked};
 use crate::durable;
@@ -12,17 +11,9 @@ use crate::failure::{Exit, Failure};
 use crate::lab::name::{ClusterName, PointName};
 use crate::point::folder::Points;
 
-/// In a home, beside the folder of its clusters.
-const FOLDER: &str = "kept";
-
-/// Where the points of a cluster that is gone are kept; `points` lies in it as in the cluster's own folder.
-pub fn folder(cx: &Cx<'_>, cluster: &ClusterName) -> PathBuf {
-    cx.home.root().join(FOLDER).join(cluster.as_str())
-}
-
 /// The clusters of which points are kept here.
 pub fn clusters(cx: &Cx<'_>) -> Result<Vec<ClusterName>, Failure> {
-    let root = cx.home.root().join(FOLDER);
+    let root = cx.home.root().join(KEPT);
     let entries = match fs::read_dir(&root) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(|error| {
@@ -35,14 +26,9 @@ pub fn clusters(cx: &Cx<'_>) -> Result<Vec<ClusterName>, Failure> {
     Ok(names)
 }
 
-/// Whether there is no cluster of this name, but points of one.
-pub fn alone(cx: &Cx<'_>, cluster: &ClusterName) -> bool {
-    folder(cx, cluster).is_dir() && !cx.home.folder(cluster).join("state.json").exists()
-}
-
 /// Before anything of a cluster is removed: whether its points could be put aside.
 pub fn room(cx: &Cx<'_>, cluster: &ClusterName) -> Result<(), Failure> {
-    let kept = folder(cx, cluster);
+    let kept = kept_folder(cx, cluster);
     if !kept.exists() {
         return Ok(());
     }
@@ -54,7 +40,7 @@ pub fn room(cx: &Cx<'_>, cluster: &ClusterName) -> Result<(), Failure> {
 /// Put the points of a cluster aside whose machines are gone; how many. Those that its provider kept with the machines
 /// went with them.
 pub fn put_aside(cx: &Cx<'_>, cluster: &ClusterName) -> Result<usize, Failure> {
-    let (own, kept) = (cx.home.folder(cluster), folder(cx, cluster));
+    let (own, kept) = (cx.home.folder(cluster), kept_folder(cx, cluster));
     let points = Points::of(&own);
     let failure = |error: &_| of_point("keep the points", error);
     for point in points.readable().map_err(|error| failure(&error))? {
@@ -74,11 +60,11 @@ pub fn put_aside(cx: &Cx<'_>, cluster: &ClusterName) -> Result<usize, Failure> {
 
 /// Make the cluster again that one of the points kept is of, without its machines.
 pub fn make_again(cx: &Cx<'_>, cluster: &ClusterName, name: &PointName) -> Result<(), Failure> {
-    let (kept, own) = (folder(cx, cluster), cx.home.folder(cluster));
+    let (kept, own) = (kept_folder(cx, cluster), cx.home.folder(cluster));
     let points = Points::of(&kept);
     let point = points.read(name).map_err(|error| of_point("find the point", &error))?;
     let lab = points.folder(name).join(LAB_FOLDER);
-    let state = state_of(&lab).ok_or_else(|| restore::unread(&point, &lab))?;
+    let state = state_of(&lab).ok_or_else(|| unread(&point, &lab))?;
     let locked = cx.home.create(ClusterState { phase: Phase::Stopped, ..state });
     let locked = locked.map_err(|error| not_locked(cluster, &error))?;
     let made = || -> io::Result<()> {
@@ -95,7 +81,7 @@ pub fn make_again(cx: &Cx<'_>, cluster: &ClusterName, name: &PointName) -> Resul
 
 /// Remove a point that is kept, and with the last one what they stand on.
 pub fn remove(cx: &Cx<'_>, cluster: &ClusterName, name: &PointName) -> Result<(), Failure> {
-    let kept = folder(cx, cluster);
+    let kept = kept_folder(cx, cluster);
     let points = Points::of(&kept);
     let left =
         points.remove(name).and_then(|()| points.names()).map_err(|error| of_point("remove the point", &error))?;
@@ -104,7 +90,7 @@ pub fn remove(cx: &Cx<'_>, cluster: &ClusterName, name: &PointName) -> Result<()
 
 /// Remove all points that are kept of a cluster; how many that were.
 pub fn forget(cx: &Cx<'_>, cluster: &ClusterName) -> Result<usize, Failure> {
-    let kept = folder(cx, cluster);
+    let kept = kept_folder(cx, cluster);
     if !kept.exists() {
         return Ok(0);
     }

@@ -31,7 +31,8 @@ use super::super::made::Made;
 use super::super::power;
 use super::super::ready;
 use super::super::up;
-use super::{LAB_FOLDER, ability, beside, of_point, points, state_of};
+use super::points::{self, LAB_FOLDER, ability, alone, of_point, state_of, unread};
+use super::{kept as aside, login};
 
 /// What is asked of `snapshot restore`.
 pub struct Want {
@@ -48,13 +49,13 @@ const NEAR: SignedDuration = SignedDuration::from_millis(100);
 pub async fn restore(cx: &Cx<'_>, cluster: &ClusterName, want: &Want) -> Result<Proof, Failure> {
     let steps = vec![Step::Check, Step::Restore, Step::Prove];
     cx.events.tell(Event::Begin { verb: "snapshot restore".into(), cluster: cluster.to_string(), steps });
-    if super::kept::alone(cx, cluster) {
-        let point = chosen(&points(cx, cluster), want.point.as_ref())?;
-        super::kept::make_again(cx, cluster, &point.name)?;
+    if alone(cx, cluster) {
+        let point = chosen(&points::of(cx, cluster), want.point.as_ref())?;
+        aside::make_again(cx, cluster, &point.name)?;
     }
     let mut locked = cx.home.lock(cluster).map_err(|error| not_locked(cluster, &error))?;
     let (provider, ability) = ability(cx, locked.state().provider)?;
-    let (points, place) = (points(cx, cluster), cx.place(cluster)?);
+    let (points, place) = (points::of(cx, cluster), cx.place(cluster)?);
     let point = chosen(&points, want.point.as_ref())?;
     let plan = kept::plan_of(cx, cluster)?;
     cx.step(Step::Check, fit(&points, &point, ability)).await?;
@@ -180,7 +181,7 @@ pub(super) async fn returned(
     // Ports may be others than they were.
     keys.write_client_files(&machines.map(|_, machine| machine.target.clone())).map_err(|error| failed(&error))?;
     if let Some(old) = site.login {
-        beside::change_key(&machines, old, &keys).await?;
+        login::change_key(&machines, old, &keys).await?;
     }
     let noted = machines.try_map(say_ready).and_then(|_| faults(&own, &locked.folder()));
     noted.map_err(|error| failed(&error))?;
@@ -238,12 +239,6 @@ async fn machines(site: &Site<'_>, locked: &mut Locked, leased: &Leased) -> Resu
         Some(error) => Err(not_locked(&plan.cluster, &error)),
         None => Ok(machines),
     }
-}
-
-/// The failure of a point whose copy of the cluster's folder cannot be understood.
-pub(super) fn unread(point: &Point, lab: &Path) -> Failure {
-    Failure::new(Exit::Unexpected, "point.lab", format!("read what `{}` was made from", point.name))
-        .because_text(format!("{} is not understood", lab.display()))
 }
 
 /// Whoever waits for this machine's word finds it: it was ready when it was saved, and says so only when it boots.
