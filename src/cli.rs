@@ -6,15 +6,17 @@ mod bytes;
 mod labs;
 pub mod papers;
 pub mod points;
+mod up;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use papers::Papers;
 
-pub use away::Away;
+pub use away::{Away, Judged, Remotes};
 pub use bytes::{CacheVerb, MirrorVerb};
 pub use labs::{LabsVerb, LockHow};
+pub use up::Up;
 
 use crate::failure::Exit;
 
@@ -112,37 +114,7 @@ pub enum OnFailure {
 )]
 pub enum Verb {
     /// Bring a lab up, or on, and prove it
-    Up {
-        /// The lab
-        #[arg(default_value = "primer", env = "CALICOLAB_UP_LAB")]
-        lab: String,
-        /// The cluster; the lab's name if left out
-        #[arg(short, long, env = "CALICOLAB_CLUSTER", value_name = "NAME")]
-        name: Option<String>,
-        #[command(flatten)]
-        wish: Wish,
-        /// Where the machines run: auto, qemu, incus (Incus or LXD)
-        #[arg(long, default_value = "auto", env = "CALICOLAB_UP_PROVIDER")]
-        provider: String,
-        #[command(flatten)]
-        away: Away,
-        /// Show the plan and end
-        #[arg(long)]
-        dry_run: bool,
-        /// Remove what is there under this name first
-        #[arg(long)]
-        recreate: bool,
-        /// How long a machine may take to boot, in seconds
-        #[arg(long, default_value_t = 600, value_name = "SECONDS", env = "CALICOLAB_UP_BOOT_TIMEOUT")]
-        boot_timeout: u64,
-        /// What to do with machines that did not come up
-        #[arg(long, default_value = "keep", env = "CALICOLAB_UP_ON_FAILURE")]
-        on_failure: OnFailure,
-        #[command(flatten)]
-        papers: Papers,
-        #[command(flatten)]
-        form: Form,
-    },
+    Up(Up),
     /// Remove a cluster and everything of it; fine to repeat
     Down {
         /// The cluster
@@ -336,19 +308,25 @@ pub enum Verb {
         #[command(subcommand)]
         verb: Option<LabsVerb>,
     },
-    /// Say whether this host is fit, and what to do where it is not
+    /// Say whether this host, or other servers, are fit, and what to do where they are not
     Doctor {
         /// The lab to judge it for
         #[arg(default_value = "primer")]
         lab: String,
         #[command(flatten)]
+        wish: Wish,
+        #[command(flatten)]
+        judged: Judged,
+        #[command(flatten)]
         form: Form,
     },
-    /// Say what was left on this host and belongs to no cluster, and how much that frees
+    /// Say what was left on this host, or on other servers, and belongs to no cluster, and how much that frees
     Gc {
         /// Remove it
         #[arg(long)]
         yes: bool,
+        #[command(flatten)]
+        remotes: Remotes,
         #[command(flatten)]
         form: Form,
     },

@@ -8,6 +8,7 @@ mod lock;
 mod look;
 mod papers;
 mod points;
+mod raise;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -18,8 +19,7 @@ use serde_json::json;
 
 use crate::artifact::cache::Cache;
 use crate::artifact::mirror::Mirrors;
-use crate::cli::papers::Papers;
-use crate::cli::{Cli, Format, OnFailure, Verb, Wish};
+use crate::cli::{Cli, Format, Verb, Wish};
 use crate::cluster::home::Home;
 use crate::cluster::lease::Leases;
 use crate::cluster::state;
@@ -32,7 +32,7 @@ use crate::failure::{Exit, Failure};
 use crate::lab::builtin::Library;
 use crate::lab::name::{ClusterName, LabName};
 use crate::lab::placement::Away;
-use crate::machine::{Kind, Provider};
+use crate::machine::Provider;
 use crate::proof::Proof;
 use crate::report::{self, Manner, Reporter, data, json_data};
 
@@ -132,7 +132,7 @@ fn fetches(verb: &Verb) -> bool {
 
 fn word(verb: &Verb) -> &'static str {
     match verb {
-        Verb::Up { .. } => "up",
+        Verb::Up(_) => "up",
         Verb::Down { .. } => "down",
         Verb::Stop { .. } => "stop",
         Verb::Start { .. } => "start",
@@ -155,25 +155,8 @@ fn cluster_name(name: Option<&str>, lab: &str) -> Result<ClusterName, Failure> {
     })
 }
 
-fn provider_kind(word: &str) -> Result<Option<Kind>, Failure> {
-    match word {
-        "auto" => Ok(None),
-        _ => serde_json::from_value(word.into()).map(Some).map_err(|_| {
-            Failure::new(Exit::Usage, "usage.provider", "choose where machines run")
-                .because_text(format!("there is no provider `{word}`"))
-                .hint("--provider auto, --provider qemu or --provider incus")
-        }),
-    }
-}
-
-/// The provider that other servers have; a failure if another was named.
-fn serves_remotes(named: Option<Kind>) -> Result<Kind, Failure> {
-    match named {
-        None | Some(Kind::Incus) => Ok(Kind::Incus),
-        Some(other) => Err(Failure::new(Exit::Usage, "usage.remote", "choose where machines run")
-            .because_text(format!("`--remote` is a name of Incus or LXD, and {other} runs machines on this host alone"))
-            .hint("--provider incus")),
-    }
+fn servers(remote: Option<&str>, targets: &[String]) -> Option<Away> {
+    remote.map(|remote| Away { remote: remote.into(), targets: targets.to_vec() })
 }
 
 fn want(lab: &str, name: Option<&str>, asked: &Wish) -> Result<up::Want, Failure> {
@@ -213,49 +196,11 @@ fn of_points(keep: bool) -> OfPoints {
     if keep { OfPoints::Keep } else { OfPoints::Remove }
 }
 
-/// `up`, its papers and its answer; the last line is the next command to type.
-async fn raised(
-    cx: &Cx<'_>,
-    want: &up::Want,
-    papers: &Papers,
-    output: Format,
-    quiet: Stream<'_>,
-) -> Result<Exit, Failure> {
-    let began = jiff::Timestamp::now();
-    let ended = up::up(cx, want).await;
-    let taken = ended.as_ref().ok().cloned().or_else(|| papers::taken_since(cx, &want.cluster, began));
-    let written = papers::write(cx, &want.cluster, papers, taken.as_ref());
-    let proof = ended?;
-    written?;
-    show_proof(&proof, output, quiet, false);
-    if quiet.is_none() && output == Format::Table {
-        let nodes = cx.home.read(&want.cluster).map(|state| state.nodes).unwrap_or_default();
-        if let Some(node) = nodes.last() {
-            data(&format!("next: calicolab ssh --name {} {node} -- sudo birdc show protocols", want.cluster));
-        }
-    }
-    Ok(Exit::Done)
-}
-
 /// One verb from its beginning to its end. `talks` is whether standard output is for data.
 async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
     let quiet = (!talks).then_some(&cx.events);
     match verb {
-        Verb::Up { lab, name, wish, provider, away, dry_run, recreate, boot_timeout, on_failure, papers, form } => {
-            let mut want = want(lab, name.as_deref(), wish)?;
-            want.provider = provider_kind(provider)?;
-            if let Some(remote) = &away.remote {
-                want.provider = Some(serves_remotes(want.provider)?);
-                want.wish.away = Some(Away { remote: remote.clone(), targets: away.target.clone() });
-            }
-            want.recreate = *recreate;
-            want.down_on_failure = *on_failure == OnFailure::Down;
-            want.boot_limit = Duration::from_secs(*boot_timeout);
-            if *dry_run {
-                return look::planned(cx, &want, form.output, quiet).await;
-            }
-            raised(cx, &want, papers, form.output, quiet).await
-        }
+        Verb::Up(asked) => Box::pin(raise::up(cx, asked, quiet)).await,
         Verb::Down { all: true, keep_points, .. } => {
             cmd::down::down_all(cx, of_points(*keep_points)).await.map(|()| Exit::Done)
         }
@@ -266,7 +211,7 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
                 None if cx.known()?.is_empty() => return Ok(Exit::Done),
                 None => cx.which(None)?,
             };
-            cmd::down::down(cx, &cluster, of_points(*keep_points)).await.map(|()| Exit::Done)
+            cmd::down::down_or_forget(cx, &cluster, of_points(*keep_points)).await.map(|()| Exit::Done)
         }
         Verb::Stop { which } => {
             let cluster = cx.which(which.name.as_deref())?;
@@ -326,8 +271,12 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
         Verb::Cache { verb } => bytes::cache(cx, verb, quiet).await,
         Verb::Mirror { verb } => bytes::mirror(cx, verb, quiet).await,
         Verb::Labs { verb } => labs::labs(cx, verb.as_ref(), quiet),
-        Verb::Doctor { lab, form } => look::doctor(cx, lab, form.output, quiet).await,
-        Verb::Gc { yes, form } => look::left(cx, *yes, form.output, quiet).await,
+        Verb::Doctor { lab, wish, judged, form } => {
+            let mut want = want(lab, None, wish)?;
+            want.wish.away = servers(judged.remote.as_deref(), &judged.target);
+            look::doctor(cx, &want, form.output, quiet).await
+        }
+        Verb::Gc { yes, remotes, form } => look::left(cx, &remotes.remote, *yes, form.output, quiet).await,
         Verb::Completion { .. } => Ok(Exit::Done),
     }
 }

@@ -35,6 +35,21 @@ pub async fn texts(
     .await
 }
 
+/// Of a stranger's archive: what is read of one file at most (of a longer one its end), of all of them, and unpacked.
+const STRANGER: Limits = Limits { scanned: 4 << 30, member: 64 << 20, free: 256 << 20, ratio: 200 };
+
+/// The texts in an archive that nobody verified and that `pick` names, with their paths. Nothing is written anywhere.
+pub fn of_stranger(path: &Path, pick: impl Fn(&str) -> bool) -> Result<Vec<(String, String)>, FetchError> {
+    within(path, STRANGER, pick)
+}
+
+fn within(path: &Path, limits: Limits, pick: impl Fn(&str) -> bool) -> Result<Vec<(String, String)>, FetchError> {
+    let name = path.display().to_string();
+    let bytes = std::fs::metadata(path).map_err(failed(&format!("reading {name}"), path, 0))?.len();
+    let found = member::contents(Whole { name: &name, path, bytes }, limits, pick)?;
+    Ok(found.into_iter().map(|(path, bytes)| (path, String::from_utf8_lossy(&bytes).into_owned())).collect())
+}
+
 fn read(file: &Verified, members: &[Option<String>], scratch: &Path) -> Result<Vec<String>, FetchError> {
     let _ = std::fs::remove_dir_all(scratch);
     std::fs::create_dir_all(scratch).map_err(failed(&format!("making {}", scratch.display()), scratch, 0))?;
@@ -88,6 +103,22 @@ mod tests {
         std::fs::write(&path, bytes).expect("written");
         let file = at.store(Reach::Offline).ensure(&pin, &at.events).await.expect("it is there");
         texts(&at.cache(), &file, members, &at.events).await
+    }
+
+    #[test]
+    fn a_strangers_archive_is_read_within_bounds() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("diags.tar.gz");
+        let limits = Limits { scanned: 1 << 20, member: 4, free: 64 << 10, ratio: 20 };
+        let zeros = vec![0; 300 << 10];
+        std::fs::write(&path, archive(&[("d/hostname", b"one\n"), ("d/bin", b"\xff")])).expect("written");
+        let texts = of_stranger(&path, |name| name == "d/hostname").expect("read");
+        assert_eq!(texts, [("d/hostname".to_owned(), "one\n".to_owned())]);
+        std::fs::write(&path, archive(&[("d/hostname", b"one\n"), ("d/zeros", &zeros)])).expect("written");
+        let refused = within(&path, limits, |name| name == "d/hostname").expect_err("a bomb");
+        assert!(matches!(refused, FetchError::Refused { why: Refusal::Bomb { .. }, .. }), "{refused}");
+        std::fs::write(&path, archive(&[("d/log", b"the end")])).expect("written");
+        assert_eq!(within(&path, limits, |_| true).expect("read")[0].1, " end");
     }
 
     #[tokio::test]

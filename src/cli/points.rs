@@ -42,6 +42,9 @@ pub enum SnapshotVerb {
         /// End the machines that run; what they did since is lost
         #[arg(long)]
         replace: bool,
+        /// As a cluster of this name, beside the lab: the same inside, with ports, wire and login key of its own
+        #[arg(long = "as", value_name = "NAME", conflicts_with = "replace")]
+        beside: Option<String>,
         #[command(flatten)]
         which: Which,
         #[command(flatten)]

@@ -92,8 +92,7 @@ impl Home {
 
     /// What the labels of all its clusters begin with: `calicolab/<8 hex of this home>/`.
     pub fn labels(&self) -> String {
-        let hash = Sha256::digest(self.root.as_os_str().as_bytes());
-        format!("calicolab/{}/", hex(&hash[..4]))
+        labels(&self.root, &std::fs::read("/etc/machine-id").unwrap_or_default())
     }
 
     /// The folder for a cluster's sockets, made if it is not there: ours alone, and short enough for every node.
@@ -233,6 +232,12 @@ impl Home {
     fn no_such(&self, cluster: &ClusterName) -> StateError {
         StateError::NoSuch { cluster: cluster.clone(), home: self.root.clone() }
     }
+}
+
+/// Other servers see homes of many hosts, of which most have the same path.
+fn labels(root: &Path, host: &[u8]) -> String {
+    let hash = Sha256::new().chain_update(root.as_os_str().as_bytes()).chain_update([0]).chain_update(host).finalize();
+    format!("calicolab/{}/", hex(&hash[..4]))
 }
 
 /// A cluster that nobody else can write while this value lives.

@@ -214,7 +214,8 @@ impl Leases {
 }
 
 fn take_all<T>(guard: &mut Guard, owner: &Owner, network: LabNet, nodes: &PerNode<T>) -> Result<Leased, LeaseError> {
-    guard.take_one(What::Network(network.0), owner)?;
+    // Of a lab that is brought back beside itself the network is one on two wires.
+    guard.hold(What::Network(network.0), owner)?;
     let ssh_ports = nodes.try_map(|_, _| take_port(guard, owner))?;
     Ok(Leased { ssh_ports, wire: take_wire(guard, owner)?.into() })
 }

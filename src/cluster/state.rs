@@ -39,7 +39,8 @@ pub struct ClusterState {
     pub schema: u32,
     /// Its name.
     pub name: ClusterName,
-    /// Sixteen random hex digits: tells it from an earlier cluster of the same name.
+    /// Sixteen random hex digits: tells it from an earlier cluster of the same name. One that was brought back beside
+    /// another has that one's, since its machines know themselves by it.
     pub id: String,
     /// Where its machines run.
     pub provider: Kind,

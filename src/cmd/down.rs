@@ -9,6 +9,7 @@ use crate::machine::Provider;
 use super::cx::not_locked;
 use super::cx::{Cx, counted};
 use super::snapshot::kept;
+use super::snapshot::points::alone;
 
 /// What becomes of a cluster's points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,14 +26,32 @@ pub async fn down(cx: &Cx<'_>, cluster: &ClusterName, points: OfPoints) -> Resul
     cx.step(Step::Destroy, destroy(cx, cluster, points)).await
 }
 
-/// Remove all clusters of this home, each as far as it goes; every failure is told.
+/// As [`down`]; and where there is no cluster of this name, what was kept of one goes.
+pub async fn down_or_forget(cx: &Cx<'_>, cluster: &ClusterName, points: OfPoints) -> Result<(), Failure> {
+    let alone = alone(cx, cluster) && points == OfPoints::Remove;
+    down(cx, cluster, points).await?;
+    if alone {
+        let number = kept::forget(cx, cluster)?;
+        cx.events.note(format!(
+            "{} of an earlier `{cluster}` {} removed",
+            counted(number, "point"),
+            if number == 1 { "is" } else { "are" }
+        ));
+    }
+    Ok(())
+}
+
+/// Remove all clusters of this home, and what was kept of earlier ones, each as far as it goes; every failure is told.
 pub async fn down_all(cx: &Cx<'_>, points: OfPoints) -> Result<(), Failure> {
     let known = cx.known()?;
     let steps = vec![Step::Destroy];
     cx.events.tell(Event::Begin { verb: "down".into(), cluster: counted(known.len(), "cluster"), steps });
     let removed = futures::future::join_all(known.iter().map(|cluster| destroy(cx, cluster, points)));
     let all = async {
-        let failed: Vec<Failure> = removed.await.into_iter().filter_map(Result::err).collect();
+        let mut failed: Vec<Failure> = removed.await.into_iter().filter_map(Result::err).collect();
+        if points == OfPoints::Remove {
+            failed.extend(kept::clusters(cx)?.iter().filter_map(|cluster| kept::forget(cx, cluster).err()));
+        }
         match failed.into_iter().reduce(|all, one| all.because_text(one.to_string())) {
             None => Ok(((), counted(known.len(), "cluster"))),
             Some(failure) => Err(failure),

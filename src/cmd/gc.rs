@@ -52,17 +52,18 @@ enum How {
     Cache(Thing),
 }
 
-/// Everything that was left. Changes nothing.
-pub async fn left(cx: &Cx<'_>) -> Result<Vec<Line>, Failure> {
+/// Everything that was left: on this host, on the servers that known clusters are on, and on those behind `remotes`. Changes
+/// nothing.
+pub async fn left(cx: &Cx<'_>, remotes: &[String]) -> Result<Vec<Line>, Failure> {
     let before: BTreeSet<ClusterName> = cx.known()?.into_iter().collect();
-    let mut lines = with_providers(cx, &before).await?;
+    let mut lines = with_providers(cx, &before, remotes).await?;
     lines.extend(clusters(cx).await?);
     let known = cx.known()?;
     let sockets = cx.home.left_sockets(&known).map_err(|error| Failure::of_state("look for sockets", &error))?;
     lines.extend(sockets.into_iter().map(|path| file("sockets", "nobody listens there", "rm -r", &path)));
     let leases = cx.leases.abandoned().map_err(|error| Failure::of_lease("look for leases", &error))?;
     lines.extend(leases.iter().map(|path| file("lease", "its cluster is gone", "rm", path)));
-    match cache::prunable(cx, Limits { all: false, older_than: None }).await {
+    match cache::prunable(cx, Limits { all: false, points: false, older_than: None }).await {
         Ok(things) => lines.extend(things.into_iter().filter_map(of_cache)),
         Err(failure) => cx.events.warn(failure.to_string()),
     }
@@ -74,19 +75,37 @@ fn sweeps<'a>(cx: &Cx<'a>) -> Vec<&'a dyn Sweep> {
     cx.providers.iter().filter_map(|provider| provider.sweeps()).collect()
 }
 
-/// What providers hold for clusters that are not remembered. What cannot be asked is told and holds up nothing.
-async fn with_providers(cx: &Cx<'_>, before: &BTreeSet<ClusterName>) -> Result<Vec<Line>, Failure> {
-    let mut found = Vec::new();
+/// What providers hold for clusters that are not remembered. What cannot be asked is told and holds up nothing, unless it
+/// was named.
+async fn with_providers(cx: &Cx<'_>, before: &BTreeSet<ClusterName>, remotes: &[String]) -> Result<Vec<Line>, Failure> {
+    let (home, mut found) = (cx.home.labels(), Vec::new());
     for (number, provider) in sweeps(cx).into_iter().enumerate() {
-        match provider.leavings(&cx.home.labels(), before).await {
+        match provider.leavings(&home, before).await {
             Ok(leavings) => found.extend(leavings.into_iter().map(|leaving| (number, leaving))),
             Err(error) => cx.events.warn(format!("{error}: what it holds is not known")),
+        }
+        for remote in remotes.iter().cloned().chain(used_remotes(cx)?).collect::<BTreeSet<String>>() {
+            match provider.leavings_at(&remote, &home, before).await {
+                Ok(leavings) => found.extend(leavings.into_iter().map(|leaving| (number, leaving))),
+                Err(error) if remotes.contains(&remote) => {
+                    let failure =
+                        Failure::new(Exit::Provider, "gc.remote", format!("look for what was left at `{remote}`"));
+                    return Err(failure.because(&error));
+                }
+                Err(error) => cx.events.warn(format!("{error}: what it holds is not known")),
+            }
         }
     }
     // A cluster that was begun since is not lost.
     let known: BTreeSet<ClusterName> = cx.known()?.into_iter().collect();
     found.retain(|(_, leaving)| leaving.cluster.as_ref().is_none_or(|cluster| !known.contains(cluster)));
     Ok(found.into_iter().map(|(number, leaving)| of_provider(number, leaving)).collect())
+}
+
+/// The remotes that known clusters are on.
+fn used_remotes(cx: &Cx<'_>) -> Result<Vec<String>, Failure> {
+    let found = cx.home.list().map_err(|error| Failure::of_state("list the clusters", &error))?;
+    Ok(found.into_iter().filter_map(|found| Some(found.state.ok()?.wish.away?.remote)).collect())
 }
 
 fn of_provider(number: usize, leaving: Leaving) -> Line {
@@ -101,9 +120,9 @@ fn of_provider(number: usize, leaving: Leaving) -> Line {
         memory: leaving.memory,
         disk: leaving.disk,
         command: leaving.command.clone(),
-        how: match leaving.cluster.clone() {
-            Some(cluster) => How::Down(cluster),
-            None => How::Sweep(number, leaving),
+        how: match (leaving.cluster.clone(), &leaving.remote) {
+            (Some(cluster), None) => How::Down(cluster),
+            _ => How::Sweep(number, leaving),
         },
     }
 }
@@ -179,16 +198,26 @@ fn of_cache(line: cache::Line) -> Option<Line> {
 pub async fn sweep(cx: &Cx<'_>, lines: &[Line]) -> Result<(), Failure> {
     let providers = sweeps(cx);
     let mut failed = Vec::new();
-    let mut down = BTreeSet::new();
-    for line in lines {
+    let (mut down, mut away) = (BTreeSet::new(), BTreeSet::new());
+    // What is on servers goes first: by another name they may be this host, whose networks it uses.
+    let is_here = |line: &&Line| !matches!(&line.how, How::Sweep(_, leaving) if leaving.remote.is_some());
+    let (here, there): (Vec<&Line>, Vec<&Line>) = lines.iter().partition(is_here);
+    for line in there.into_iter().chain(here) {
         let removed = match &line.how {
             How::Down(cluster) if !down.insert(cluster) => Ok(()),
             How::Down(cluster) => {
                 super::down::down(cx, cluster, OfPoints::Remove).await.map_err(|failure| failure.to_string())
             }
-            How::Sweep(number, leaving) => {
-                providers[*number].remove(leaving).await.map_err(|error| crate::failure::in_one_line(&error))
+            // All of a cluster goes at once, unless one of its name was begun since.
+            How::Sweep(_, Leaving { remote, cluster: Some(cluster), .. })
+                if !away.insert((remote, cluster)) || cx.known()?.contains(cluster) =>
+            {
+                Ok(())
             }
+            How::Sweep(number, leaving) => providers[*number]
+                .remove(&cx.home.labels(), leaving)
+                .await
+                .map_err(|error| crate::failure::in_one_line(&error)),
             How::Folder(path) => match std::fs::remove_dir_all(path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.to_string()),
                 _ => Ok(()),

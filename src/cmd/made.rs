@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::durable;
 use crate::lab::name::PerNode;
-use crate::machine::{DirectBoot, Image, Seed};
+use crate::machine::{DirectBoot, Image, Seed, Tree};
 
 const FILE: &str = "made.json";
 
@@ -23,6 +23,15 @@ pub struct Made {
     boot: Option<Direct>,
     user: String,
     payload: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tree: Option<Whole>,
+}
+
+/// A tree and its sum, by which its provider knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Whole {
+    path: PathBuf,
+    sha256: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +56,7 @@ impl Made {
             boot: image.boot.as_ref().map(kernel),
             user: image.user.clone(),
             payload: seeds.values().find_map(|seed| seed.payload.clone()),
+            tree: image.tree.as_ref().map(|tree| Whole { path: tree.path.clone(), sha256: tree.sha256.clone() }),
         };
         durable::write(&folder.join(FILE), &serde_json::to_vec_pretty(&made)?, 0o600)
     }
@@ -68,7 +78,7 @@ impl Made {
             disk: self.disk.clone(),
             format: if self.qcow2 { "qcow2" } else { "raw" },
             boot: self.boot.as_ref().map(direct),
-            tree: None,
+            tree: self.tree.as_ref().map(|tree| Tree { path: tree.path.clone(), sha256: tree.sha256.clone() }),
             user: self.user.clone(),
         }
     }
@@ -78,10 +88,11 @@ impl Made {
         self.payload.clone()
     }
 
-    /// All files of the cache that a machine stands on.
+    /// All files of the cache that a machine stands on. A tree is none: its provider has it by then.
     pub fn files(&self) -> Vec<PathBuf> {
         let boot = self.boot.iter().flat_map(|boot| [&boot.kernel, &boot.initrd]);
-        [&self.disk].into_iter().chain(boot).chain(&self.payload).cloned().collect()
+        let disk = Some(&self.disk).filter(|_| self.tree.is_none());
+        disk.into_iter().chain(boot).chain(&self.payload).cloned().collect()
     }
 }
 
@@ -107,5 +118,11 @@ mod tests {
         assert_eq!(format!("{:?}", made.image()), format!("{image:?}"));
         let files: Vec<PathBuf> = ["/c/disk", "/c/vmlinuz", "/c/initrd", "/c/payload"].map(PathBuf::from).into();
         assert_eq!(made.files(), files);
+        let tree = Some(Tree { path: "/c/tree".into(), sha256: "00".into() });
+        let image = Image { disk: PathBuf::new(), boot: None, tree, ..image };
+        Made::remember(folder.path(), &image, &seeds).expect("written");
+        let made = Made::read(folder.path()).expect("read");
+        assert_eq!(format!("{:?}", made.image()), format!("{image:?}"));
+        assert_eq!(made.files(), [PathBuf::from("/c/payload")]);
     }
 }

@@ -32,3 +32,4 @@ mod table;
 pub mod unpack;
 pub mod up;
 pub mod verify;
+pub mod watch;

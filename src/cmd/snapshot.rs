@@ -1,10 +1,12 @@
 //! `snapshot save`, `list`, `show`, `delete`: a running lab kept as it is, and what is kept of it.
 
+pub mod beside;
 pub mod kept;
+mod login;
+pub mod points;
 pub mod restore;
 pub mod show;
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -16,52 +18,72 @@ use crate::lab::name::{ClusterName, PointName};
 use crate::machine::ability::{Part, Role, Save, Saved};
 use crate::machine::{Place, Power, Provider, ProviderError};
 use crate::point::folder::{PointError, Points};
-use crate::point::{self, Point, Proven, free_name};
+use crate::point::{self, Point, Proven, free_name, name_before};
 
 use super::cx::{Cx, not_locked};
-use super::fault;
+use super::fault::standing;
 use super::made::Made;
 use super::table::bytes;
-
-/// The folder in a point's for what it holds of the cluster's.
-const LAB_FOLDER: &str = "lab";
-
-/// What a point holds of the cluster's folder: all that it takes to make the cluster again.
-const LAB: [&str; 7] = ["plan.json", "state.json", "made.json", "faults.json", "ssh", "pki", "rendered"];
-
-/// The points of a cluster.
-pub fn points(cx: &Cx<'_>, cluster: &ClusterName) -> Points {
-    Points::of(&if kept::alone(cx, cluster) { kept::folder(cx, cluster) } else { cx.home.folder(cluster) })
-}
-
-/// How a cluster's machines are saved, if its provider can.
-fn ability<'a>(cx: &Cx<'a>, state: &ClusterState) -> Result<(&'a dyn Provider, &'a dyn Save), Failure> {
-    let provider = cx.providers.iter().copied().find(|one| one.kind() == state.provider);
-    let able = provider.and_then(|one| Some((one, one.saves()?)));
-    able.ok_or_else(|| {
-        Failure::new(Exit::HostUnfit, "point.not-here", format!("keep the machines of `{}`", state.name))
-            .because_text(format!("{} cannot save machines as they are", state.provider))
-            .hint(format!("calicolab up {} --provider qemu -n NAME", state.lab))
-    })
-}
+use points::{LAB, LAB_FOLDER, ROOM, ability, able, alone, copy, is_full, not_half_way, of_point};
 
 /// Keep a running lab as it is; it runs on at once.
 pub async fn save(cx: &Cx<'_>, cluster: &ClusterName, name: Option<PointName>) -> Result<Point, Failure> {
     let steps = vec![Step::Save];
     cx.events.tell(Event::Begin { verb: "snapshot save".into(), cluster: cluster.to_string(), steps });
     let locked = cx.home.lock(cluster).map_err(|error| not_locked(cluster, &error))?;
-    let (provider, ability) = ability(cx, locked.state())?;
-    let (points, place) = (points(cx, cluster), cx.place(cluster)?);
-    not_half_way(cluster, &points)?;
+    let (provider, ability) = ability(cx, locked.state().provider)?;
     let name = match name {
         Some(name) => name,
-        None => free_name(&points.names().map_err(|error| of_point("name the point", &error))?),
+        None => free_name(&names(cx, cluster)?),
     };
+    save_as(cx, &locked, (provider, ability), name).await
+}
+
+/// Keep a running lab as it is before this fault is made on it, where its provider can; elsewhere a line says that it
+/// was not.
+pub async fn save_before(cx: &Cx<'_>, locked: &Locked, fault: &str) -> Result<(), Failure> {
+    let cluster = locked.cluster();
+    let kind = locked.state().provider;
+    let Some((provider, ability)) = able(cx, kind) else {
+        cx.events.note(format!("there is no point before {fault}: {kind} cannot save machines as they are"));
+        return Ok(());
+    };
+    let steps = vec![Step::Save];
+    cx.events.tell(Event::Begin { verb: "fault add".into(), cluster: cluster.to_string(), steps });
+    let name = name_before(fault, &names(cx, cluster)?);
+    let saved = save_as(cx, locked, (provider, ability), name).await;
+    let point = saved
+        .map_err(|failure| failure.hint(format!("make it without a point: calicolab fault add {fault} --no-point")))?;
+    cx.events.note(format!(
+        "the lab as it was before {fault}: calicolab snapshot restore {} --replace --name {cluster}",
+        point.name
+    ));
+    for lost in &point.saved.lost {
+        cx.events.warn(format!("`{}`: {lost}", point.name));
+    }
+    Ok(())
+}
+
+fn names(cx: &Cx<'_>, cluster: &ClusterName) -> Result<Vec<PointName>, Failure> {
+    points::of(cx, cluster).names().map_err(|error| of_point("name the point", &error))
+}
+
+async fn save_as(
+    cx: &Cx<'_>,
+    locked: &Locked,
+    (provider, ability): (&dyn Provider, &dyn Save),
+    name: PointName,
+) -> Result<Point, Failure> {
+    let cluster = locked.cluster();
+    let (points, place) = (points::of(cx, cluster), cx.place(cluster)?);
+    not_half_way(cluster, &points)?;
     // What a killed run left standing still would not be called running.
     ability.resume(&place).await.map_err(|error| not_saved(&error))?;
     worth_saving(locked.state(), provider, &place).await?;
+    points.clear_left().map_err(|error| of_point("clear away what a killed run left", &error))?;
+    tidied(ability, &place, &points).await?;
     let saving = async {
-        let point = written(&locked, ability, &place, &points, name).await?;
+        let point = written(locked, ability, &place, &points, name).await?;
         let outcome = format!(
             "`{}`, {}; the lab stood still for {} ms",
             point.name,
@@ -125,7 +147,7 @@ async fn written(
         .map_err(|error| failed(&PointError::Io { doing: "copied", path: folder.clone(), source: error }))?;
     let files = part.sums(&shared, disks(&saved), made.files()).await.map_err(|error| failed(&error))?;
     let proven = match (&state.phase, &state.last_proof) {
-        (Phase::Ready { .. }, Some(proof)) if fault::active(&folder).is_empty() => {
+        (Phase::Ready { .. }, Some(proof)) if standing::active(&folder).is_empty() => {
             Some(Proven { at: proof.at, checks: proof.pass })
         }
         _ => None,
@@ -163,31 +185,15 @@ fn copied(folder: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    match fs::metadata(from) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-        Ok(there) if there.is_dir() => {
-            crate::durable::private_folder(to)?;
-            for entry in fs::read_dir(from)? {
-                let entry = entry?;
-                copy(&entry.path(), &to.join(entry.file_name()))?;
-            }
-            Ok(())
-        }
-        Ok(_) => fs::copy(from, to).map(drop),
-    }
-}
-
 /// Remove a point, and the disks that nothing stands on any more.
 pub async fn delete(cx: &Cx<'_>, cluster: &ClusterName, name: &PointName) -> Result<(), Failure> {
-    if kept::alone(cx, cluster) {
+    if alone(cx, cluster) {
         return kept::remove(cx, cluster, name);
     }
     let locked = cx.home.lock(cluster).map_err(|error| not_locked(cluster, &error))?;
-    let points = points(cx, cluster);
+    let points = points::of(cx, cluster);
     points.remove(name).map_err(|error| of_point("remove the point", &error))?;
-    match ability(cx, locked.state()) {
+    match ability(cx, locked.state().provider) {
         Ok((_, ability)) => tidied(ability, &cx.place(cluster)?, &points).await,
         Err(failure) => Err(failure),
     }
@@ -206,17 +212,6 @@ async fn tidied(ability: &dyn Save, place: &Place, points: &Points) -> Result<()
     })
 }
 
-/// A lab that was only half brought back is neither to be saved nor to be gone on with.
-pub fn not_half_way(cluster: &ClusterName, points: &Points) -> Result<(), Failure> {
-    let Some(point) = points.returning() else { return Ok(()) };
-    Err(Failure::new(Exit::Conflict, "point.half-way", format!("go on with `{cluster}`"))
-        .because_text(format!(
-            "bringing back the point `{point}` was broken off, and its machines are neither old nor new"
-        ))
-        .hint(format!("calicolab snapshot restore {point} --replace --name {cluster}"))
-        .hint(format!("calicolab down {cluster}")))
-}
-
 fn not_saved(error: &ProviderError) -> Failure {
     fn full(error: &ProviderError) -> bool {
         match error {
@@ -231,35 +226,4 @@ fn not_saved(error: &ProviderError) -> Failure {
         Failure::new(Exit::Provider, "point.save", "save the machines")
     };
     failure.because(error).left("nothing of the point; the lab runs on")
-}
-
-const ROOM: &str = "make room, by removing a point too: calicolab snapshot list, calicolab snapshot delete POINT";
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
-/// A failure of points in the words and with the code of the command line.
-pub fn of_point(doing: impl Into<String>, error: &PointError) -> Failure {
-    let delete = |path: &Path| {
-        let name =
-            path.parent().and_then(|folder| folder.file_name()).unwrap_or_default().to_string_lossy().into_owned();
-        format!("calicolab snapshot delete {name}")
-    };
-    let (exit, id, hint) = match error {
-        PointError::NoSuch { .. } => (Exit::NoSuch, "point.none", "calicolab snapshot list".into()),
-        PointError::Exists { name } => {
-            (Exit::Conflict, "point.exists", format!("take another name, or: calicolab snapshot delete {name}"))
-        }
-        PointError::Schema { path, .. } => {
-            (Exit::Unexpected, "point.schema", format!("use the calicolab that wrote it, or: {}", delete(path)))
-        }
-        PointError::Broken { path, .. } => (Exit::Unexpected, "point.broken", delete(path)),
-        PointError::Damaged { .. } => {
-            (Exit::Digest, "point.damaged", "take another point: calicolab snapshot list".into())
-        }
-        PointError::Io { source, .. } if is_full(source) => (Exit::HostUnfit, "point.disk-full", ROOM.into()),
-        PointError::Io { .. } => (Exit::Unexpected, "point.io", String::new()),
-    };
-    Failure::new(exit, id, doing).because(error).hint(hint)
 }

@@ -22,7 +22,7 @@ use super::down::{self, OfPoints};
 use super::draft::{Draft, complete, installable};
 use super::fetch::plan_offline;
 use super::kept::{self, keep, read_plan};
-use super::snapshot::{not_half_way, points};
+use super::snapshot::points::{self, not_half_way};
 use super::{needs, verify};
 
 /// What is asked of `up`.
@@ -127,7 +127,7 @@ pub async fn planned<'a>(cx: &Cx<'a>, want: &Want) -> Result<(Planned<'a>, Strin
     let known = known(cx, &want.cluster)?;
     if known.is_some() {
         same_plan(cx, &plan)?;
-        not_half_way(&want.cluster, &points(cx, &want.cluster))?;
+        not_half_way(&want.cluster, &points::of(cx, &want.cluster))?;
     }
     let kind = known.as_ref().map(|state| state.provider).or(want.provider);
     let choice = choose(cx.providers, kind, &plan).await.map_err(|error| {

@@ -44,7 +44,7 @@ pub async fn choose<'a>(
         let provider = *given.iter().find(|one| one.kind() == wanted).ok_or_else(unknown)?;
         let how = match &plan.away {
             Some(away) => format!("the servers behind `{}`", away.remote),
-            None => provider.describe().await,
+            None => provider.describe(None).await,
         };
         return Ok(Choice { provider, why: format!("{wanted}, as asked: {how}") });
     }
@@ -62,7 +62,7 @@ pub async fn choose<'a>(
     let (provider, kind) = (given[at], seen[at].0);
     let why = match seen[at].1 {
         Seen::Lacks(_) => format!("{kind}, though nothing fits this host{passed}"),
-        _ => format!("{kind}, chosen by itself: {}{passed}", provider.describe().await),
+        _ => format!("{kind}, chosen by itself: {}{passed}", provider.describe(None).await),
     };
     Ok(Choice { provider, why })
 }

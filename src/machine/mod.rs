@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::command::CommandError;
 use crate::event::Events;
 use crate::lab::name::{ClusterName, NodeName, PerNode};
+use crate::lab::placement::Away;
 use crate::lab::plan::Plan;
 
 /// A cluster as its provider needs it: names for labels, folders for files, ports that are leased already.
@@ -244,8 +245,9 @@ pub trait Provider: Send + Sync {
     /// Which one this is.
     fn kind(&self) -> Kind;
 
-    /// One line on how machines will run here and why (`software emulation: /dev/kvm opens, guests hang`).
-    async fn describe(&self) -> String;
+    /// One line on how machines will run here, or on the servers that are meant, and why (`software emulation: /dev/kvm
+    /// opens, guests hang`).
+    async fn describe(&self, away: Option<&Away>) -> String;
 
     /// Whether machines run slower here than this host could, because their processors are emulated.
     async fn emulates(&self) -> bool {

@@ -14,8 +14,19 @@ pub trait Sweep: Send + Sync {
     /// and what no cluster needs any more. Changes nothing.
     async fn leavings(&self, home: &str, remembered: &BTreeSet<ClusterName>) -> Result<Vec<Leaving>, ProviderError>;
 
-    /// Remove one that is no cluster's; what is a cluster's goes by [`Provider::destroy`](super::Provider::destroy).
-    async fn remove(&self, _leaving: &Leaving) -> Result<(), ProviderError> {
+    /// The same on other servers; nothing of providers that have none.
+    async fn leavings_at(
+        &self,
+        _remote: &str,
+        _home: &str,
+        _remembered: &BTreeSet<ClusterName>,
+    ) -> Result<Vec<Leaving>, ProviderError> {
+        Ok(Vec::new())
+    }
+
+    /// Remove one that is no cluster's, or, on other servers, all of its cluster; what a cluster has on this host goes by
+    /// [`Provider::destroy`](super::Provider::destroy).
+    async fn remove(&self, _home: &str, _leaving: &Leaving) -> Result<(), ProviderError> {
         Ok(())
     }
 }
@@ -27,6 +38,8 @@ pub struct Leaving {
     pub kind: &'static str,
     /// Which, in the words of who holds it.
     pub name: String,
+    /// The servers that have it, if that is not this host.
+    pub remote: Option<String>,
     /// The cluster in whose name it was made, if in one's.
     pub cluster: Option<ClusterName>,
     /// Bytes of memory that its end frees, where that is known.

@@ -204,6 +204,22 @@ impl Points {
         }
     }
 
+    /// Remove what killed runs left half-written or half-removed. Whoever calls this is the only one at work here.
+    pub fn clear_left(&self) -> Result<(), PointError> {
+        let entries = match fs::read_dir(&self.root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(failed("read", &self.root))?,
+        };
+        for entry in entries {
+            let path = entry.map_err(failed("read", &self.root))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with('.') && (name.ends_with(".part") || name.ends_with(".gone")) && path.is_dir() {
+                clear(&path).map_err(failed("removed", &path))?;
+            }
+        }
+        Ok(())
+    }
+
     /// The point that the lab descends from.
     pub fn here(&self) -> Option<PointName> {
         self.noted(HERE)

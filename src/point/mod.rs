@@ -108,6 +108,16 @@ pub fn free_name(taken: &[PointName]) -> PointName {
     free.expect("numbers do not end")
 }
 
+/// The name of a point saved before a fault: `before-FAULT`, or the first of `before-FAULT-2`, … that is none yet.
+pub fn name_before(fault: &str, taken: &[PointName]) -> PointName {
+    let numbered = (2..).map(|number: u32| format!("before-{fault}-{number}"));
+    let names = std::iter::once(format!("before-{fault}")).chain(numbered);
+    let free = names
+        .map(|name| name.parse::<PointName>().expect("a fault's word is short"))
+        .find(|name| !taken.contains(name));
+    free.expect("numbers do not end")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,6 +142,16 @@ mod tests {
         let taken: Vec<PointName> = ["point-1", "mine", "point-3"].map(|name| name.parse().expect("a name")).into();
         assert_eq!(free_name(&taken).as_str(), "point-2");
         assert_eq!(free_name(&[]).as_str(), "point-1");
+    }
+
+    #[test]
+    fn a_point_before_a_fault_bears_its_name() {
+        let before = |taken: &[&str]| {
+            let taken: Vec<PointName> = taken.iter().map(|name| name.parse().expect("a name")).collect();
+            name_before("link-down", &taken).to_string()
+        };
+        assert_eq!(before(&["before-bgp-down"]), "before-link-down");
+        assert_eq!(before(&["before-link-down", "before-link-down-2"]), "before-link-down-3");
     }
 
     #[test]

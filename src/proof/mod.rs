@@ -1,6 +1,7 @@
 //! A proof: checks derived from the plan, each judged by a pure function over readings from the nodes.
 
 pub mod ask;
+pub mod change;
 pub mod check;
 pub mod driver;
 pub mod expect;

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{Stream, shown, want};
-use crate::cli::{Format, Which, Wish};
+use super::{Stream, shown};
+use crate::cli::{Format, Which};
 use crate::cmd::cx::Cx;
 use crate::cmd::{self, draft, needs, up};
 use crate::failure::{Exit, Failure};
@@ -78,16 +78,21 @@ pub(super) async fn status(
     Ok(Exit::Done)
 }
 
-pub(super) async fn doctor(cx: &Cx<'_>, lab: &str, output: Format, quiet: Stream<'_>) -> Result<Exit, Failure> {
-    let asked = Wish { nodes: None, sets: Vec::new(), vm: false };
-    let report = cmd::doctor::doctor(cx, &want(lab, None, &asked)?).await?;
+pub(super) async fn doctor(cx: &Cx<'_>, want: &up::Want, output: Format, quiet: Stream<'_>) -> Result<Exit, Failure> {
+    let report = cmd::doctor::doctor(cx, want).await?;
     shown(output, quiet, || cmd::doctor::text(&report), || json!(report));
     Ok(if report.fit { Exit::Done } else { Exit::HostUnfit })
 }
 
-pub(super) async fn left(cx: &Cx<'_>, remove: bool, output: Format, quiet: Stream<'_>) -> Result<Exit, Failure> {
+pub(super) async fn left(
+    cx: &Cx<'_>,
+    remotes: &[String],
+    remove: bool,
+    output: Format,
+    quiet: Stream<'_>,
+) -> Result<Exit, Failure> {
     use cmd::gc;
-    let lines = gc::left(cx).await?;
+    let lines = gc::left(cx, remotes).await?;
     if remove {
         gc::sweep(cx, &lines).await?;
     }

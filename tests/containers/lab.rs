@@ -60,6 +60,8 @@ impl Lab {
             .args(words)
             .env("CALICOLAB_HOME", self.home.path())
             .env("TMPDIR", self.temp.path())
+            // Other tests are at work beside, and emulated machines slow: what comes right in the end is right.
+            .env("CALICOLAB_VERIFY_TIMEOUT", "240")
             .env_remove("XDG_RUNTIME_DIR")
             .env_remove("CALICOLAB_CLUSTER")
             .stdin(Stdio::null());

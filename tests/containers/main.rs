@@ -19,6 +19,8 @@ mod product;
 mod story;
 #[path = "../support/stranger.rs"]
 mod stranger;
+#[path = "../support/faults.rs"]
+mod trial;
 #[path = "../support/waiting.rs"]
 mod waiting;
 

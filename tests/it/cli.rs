@@ -1,6 +1,7 @@
 //! The command line as people and programs meet it: what it says, where, and with which exit code. No machine.
 
 mod cache;
+mod diags;
 mod gc;
 mod lab;
 mod lock;

@@ -22,8 +22,12 @@ use crate::lab::{Lab, Test};
 use crate::story::base;
 
 /// The tests.
-pub const ALL: &[Test] =
-    &[("held_still", held_still), ("kept_and_brought_back", kept_and_brought_back), ("what_was_left", what_was_left)];
+pub const ALL: &[Test] = &[
+    ("held_still", held_still),
+    ("kept_and_brought_back", kept_and_brought_back),
+    ("a_point_of_disks", a_point_of_disks),
+    ("what_was_left", what_was_left),
+];
 
 fn wait<T>(asked: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime").block_on(asked)
@@ -87,6 +91,22 @@ async fn image() -> Image {
     let tree = built.tree().await.expect("its tree");
     let tree = Tree { path: tree.path().into(), sha256: tree.digest().hex() };
     Image { disk: PathBuf::new(), format: "raw", boot: None, tree: Some(tree), user: wanted.user }
+}
+
+/// The same by its verbs: every process begins anew, and the lab is proven again.
+fn a_point_of_disks() {
+    let lab = Lab::new();
+    lab.ok(&["up", "--nodes", "2"]);
+    let made = lab.ends(&["fault", "add", "bird-stopped", "--node", "calico-02"], 0);
+    assert!(made.contains("before-bird-stopped") && made.contains("memory is not kept"), "{made}");
+    let refused = lab.ends(&["snapshot", "restore", "before-bird-stopped", "--as", "twin"], 30);
+    assert!(refused.contains("error[point.bound]"), "{refused}");
+    lab.ok(&["snapshot", "restore", "before-bird-stopped", "--replace"]);
+    lab.ok(&["verify"]);
+    let gone = lab.ends(&["down", "--keep-points"], 0);
+    assert!(gone.contains("`before-bird-stopped` went with the machines"), "{gone}");
+    assert!(!lab.home().join("kept").exists());
+    lab.down();
 }
 
 fn kept_and_brought_back() {

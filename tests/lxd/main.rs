@@ -8,6 +8,7 @@ mod bad_luck;
 #[path = "../support/contract.rs"]
 mod contract;
 mod daemon;
+mod doors;
 mod far;
 mod host;
 mod kubernetes;

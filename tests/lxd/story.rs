@@ -1,6 +1,7 @@
 //! The story as it should go, and the contract that all providers keep.
 
 use calicolab::cluster::home::Home;
+use sha2::{Digest as _, Sha256};
 
 use crate::contract::{Beside, Until, contract};
 use crate::daemon::{names, ok};
@@ -12,9 +13,17 @@ pub const ALL: &[Test] =
 
 /// The name that the daemon's things of this home's cluster `primer` begin with.
 pub fn base(lab: &Lab) -> String {
-    use sha2::{Digest as _, Sha256};
+    base_of(&label(lab, "primer"))
+}
+
+/// What all of a cluster of this home is labelled with.
+pub fn label(lab: &Lab, cluster: &str) -> String {
     let home = Home::at(lab.home(), lab.temp(), "test").expect("the home is there");
-    let label = home.label(&"primer".parse().expect("a name"));
+    home.label(&cluster.parse().expect("a name"))
+}
+
+/// The name that things with this label begin with.
+pub fn base_of(label: &str) -> String {
     let hash = Sha256::digest(label.as_bytes());
     hash[..4].iter().fold("cl".to_owned(), |name, byte| format!("{name}{byte:02x}"))
 }

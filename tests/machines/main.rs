@@ -2,6 +2,7 @@
 
 #[path = "../support/contract.rs"]
 mod contract;
+mod faults;
 #[expect(dead_code, reason = "tests in containers use more of it")]
 #[path = "../containers/lab.rs"]
 mod lab;
@@ -12,6 +13,8 @@ mod points;
 mod product;
 #[path = "../support/stranger.rs"]
 mod stranger;
+#[path = "../support/faults.rs"]
+mod trial;
 #[path = "../support/waiting.rs"]
 mod waiting;
 
@@ -72,7 +75,7 @@ fn three_machines_and_four_beside_them() {
 
     // A speaker that is gone is named, at both ends, and comes back.
     lab.ok(&["ssh", "calico-03", "--", "sudo", "systemctl", "stop", "bird", "calico-confd"]);
-    let broken = lab.json(&["verify", "-o", "json"], 21);
+    let broken = lab.json(&["verify", "-o", "json", "--timeout", "1"], 21);
     assert_eq!(broken["earliest_failing"], "peers.calico-03", "{broken:#}");
     for (one, other) in [("01", "03"), ("03", "01"), ("02", "03"), ("03", "02")] {
         assert_eq!(count(&broken, &format!("session.calico-{one}.calico-{other}")), (0, 1), "{one} {other}");

@@ -2,9 +2,8 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
 
-use super::{LAB, LAB_FOLDER, copy, of_point};
+use super::points::{KEPT, LAB, LAB_FOLDER, copy, kept_folder, of_point, state_of, unread};
 use crate::cluster::state::{ClusterState, Phase};
 use crate::cmd::cx::{Cx, not_locked};
 use crate::durable;
@@ -12,19 +11,24 @@ use crate::failure::{Exit, Failure};
 use crate::lab::name::{ClusterName, PointName};
 use crate::point::folder::Points;
 
-/// Where the points of a cluster that is gone are kept; `points` lies in it as in the cluster's own folder.
-pub fn folder(cx: &Cx<'_>, cluster: &ClusterName) -> PathBuf {
-    cx.home.root().join("kept").join(cluster.as_str())
-}
-
-/// Whether there is no cluster of this name, but points of one.
-pub fn alone(cx: &Cx<'_>, cluster: &ClusterName) -> bool {
-    folder(cx, cluster).is_dir() && !cx.home.folder(cluster).join("state.json").exists()
+/// The clusters of which points are kept here.
+pub fn clusters(cx: &Cx<'_>) -> Result<Vec<ClusterName>, Failure> {
+    let root = cx.home.root().join(KEPT);
+    let entries = match fs::read_dir(&root) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(|error| {
+            Failure::new(Exit::Unexpected, "point.kept", format!("list {}", root.display())).because(&error)
+        })?,
+    };
+    let mut names: Vec<ClusterName> =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    names.sort();
+    Ok(names)
 }
 
 /// Before anything of a cluster is removed: whether its points could be put aside.
 pub fn room(cx: &Cx<'_>, cluster: &ClusterName) -> Result<(), Failure> {
-    let kept = folder(cx, cluster);
+    let kept = kept_folder(cx, cluster);
     if !kept.exists() {
         return Ok(());
     }
@@ -33,10 +37,19 @@ pub fn room(cx: &Cx<'_>, cluster: &ClusterName) -> Result<(), Failure> {
         .hint(format!("remove that folder, or leave out --keep-points: calicolab down {cluster}")))
 }
 
-/// Put the points of a cluster aside whose machines are gone; how many.
+/// Put the points of a cluster aside whose machines are gone; how many. Those that its provider kept with the machines
+/// went with them.
 pub fn put_aside(cx: &Cx<'_>, cluster: &ClusterName) -> Result<usize, Failure> {
-    let (own, kept) = (cx.home.folder(cluster), folder(cx, cluster));
-    let names = Points::of(&own).names().map_err(|error| of_point("keep the points", &error))?;
+    let (own, kept) = (cx.home.folder(cluster), kept_folder(cx, cluster));
+    let points = Points::of(&own);
+    let failure = |error: &_| of_point("keep the points", error);
+    for point in points.readable().map_err(|error| failure(&error))? {
+        if point.saved.parts.is_empty() {
+            cx.events.warn(format!("`{}` went with the machines: {} kept it there", point.name, point.provider));
+            points.remove(&point.name).map_err(|error| failure(&error))?;
+        }
+    }
+    let names = points.names().map_err(|error| failure(&error))?;
     if names.is_empty() {
         return Ok(0);
     }
@@ -47,12 +60,11 @@ pub fn put_aside(cx: &Cx<'_>, cluster: &ClusterName) -> Result<usize, Failure> {
 
 /// Make the cluster again that one of the points kept is of, without its machines.
 pub fn make_again(cx: &Cx<'_>, cluster: &ClusterName, name: &PointName) -> Result<(), Failure> {
-    let (kept, own) = (folder(cx, cluster), cx.home.folder(cluster));
+    let (kept, own) = (kept_folder(cx, cluster), cx.home.folder(cluster));
     let points = Points::of(&kept);
-    points.read(name).map_err(|error| of_point("find the point", &error))?;
+    let point = points.read(name).map_err(|error| of_point("find the point", &error))?;
     let lab = points.folder(name).join(LAB_FOLDER);
-    let state = fs::read(lab.join("state.json")).and_then(|text| Ok(serde_json::from_slice::<ClusterState>(&text)?));
-    let state = state.map_err(|error| failed(cluster, &error))?;
+    let state = state_of(&lab).ok_or_else(|| unread(&point, &lab))?;
     let locked = cx.home.create(ClusterState { phase: Phase::Stopped, ..state });
     let locked = locked.map_err(|error| not_locked(cluster, &error))?;
     let made = || -> io::Result<()> {
@@ -69,11 +81,22 @@ pub fn make_again(cx: &Cx<'_>, cluster: &ClusterName, name: &PointName) -> Resul
 
 /// Remove a point that is kept, and with the last one what they stand on.
 pub fn remove(cx: &Cx<'_>, cluster: &ClusterName, name: &PointName) -> Result<(), Failure> {
-    let kept = folder(cx, cluster);
+    let kept = kept_folder(cx, cluster);
     let points = Points::of(&kept);
     let left =
         points.remove(name).and_then(|()| points.names()).map_err(|error| of_point("remove the point", &error))?;
     if left.is_empty() { fs::remove_dir_all(&kept).map_err(|error| failed(cluster, &error)) } else { Ok(()) }
+}
+
+/// Remove all points that are kept of a cluster; how many that were.
+pub fn forget(cx: &Cx<'_>, cluster: &ClusterName) -> Result<usize, Failure> {
+    let kept = kept_folder(cx, cluster);
+    if !kept.exists() {
+        return Ok(0);
+    }
+    let number = Points::of(&kept).names().map_err(|error| of_point("remove the points", &error))?.len();
+    fs::remove_dir_all(&kept).map_err(|error| failed(cluster, &error))?;
+    Ok(number)
 }
 
 fn failed(cluster: &ClusterName, error: &io::Error) -> Failure {

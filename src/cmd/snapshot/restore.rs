@@ -21,15 +21,18 @@ use crate::point::folder::Points;
 use crate::point::{Point, differences, last_proven};
 use crate::proof::Proof;
 use crate::proof::round::Pace;
+use crate::ssh::keys::ClusterKeys;
 use crate::ssh::{Remote, SshError};
 
 use super::super::bring::{self, know};
 use super::super::cx::{ANSWER, Cx, counted, not_locked};
 use super::super::kept;
 use super::super::made::Made;
+use super::super::power;
 use super::super::ready;
 use super::super::up;
-use super::{LAB_FOLDER, ability, of_point, points};
+use super::points::{self, LAB_FOLDER, ability, alone, of_point, state_of, unread};
+use super::{kept as aside, login};
 
 /// What is asked of `snapshot restore`.
 pub struct Want {
@@ -46,13 +49,13 @@ const NEAR: SignedDuration = SignedDuration::from_millis(100);
 pub async fn restore(cx: &Cx<'_>, cluster: &ClusterName, want: &Want) -> Result<Proof, Failure> {
     let steps = vec![Step::Check, Step::Restore, Step::Prove];
     cx.events.tell(Event::Begin { verb: "snapshot restore".into(), cluster: cluster.to_string(), steps });
-    if super::kept::alone(cx, cluster) {
-        let point = chosen(&points(cx, cluster), want.point.as_ref())?;
-        super::kept::make_again(cx, cluster, &point.name)?;
+    if alone(cx, cluster) {
+        let point = chosen(&points::of(cx, cluster), want.point.as_ref())?;
+        aside::make_again(cx, cluster, &point.name)?;
     }
     let mut locked = cx.home.lock(cluster).map_err(|error| not_locked(cluster, &error))?;
-    let (provider, ability) = ability(cx, locked.state())?;
-    let (points, place) = (points(cx, cluster), cx.place(cluster)?);
+    let (provider, ability) = ability(cx, locked.state().provider)?;
+    let (points, place) = (points::of(cx, cluster), cx.place(cluster)?);
     let point = chosen(&points, want.point.as_ref())?;
     let plan = kept::plan_of(cx, cluster)?;
     cx.step(Step::Check, fit(&points, &point, ability)).await?;
@@ -66,7 +69,8 @@ pub async fn restore(cx: &Cx<'_>, cluster: &ClusterName, want: &Want) -> Result<
             .hint(format!("calicolab snapshot restore {} --replace --name {cluster}", point.name))
             .hint(format!("keep it first: calicolab snapshot save --name {cluster}")));
     }
-    let site = Site { cx, plan: &plan, points: &points, point: &point, ability, place: &place };
+    let site =
+        Site { cx, plan: &plan, points: &points, from: &points, point: &point, ability, place: &place, login: None };
     let restored = cx.step(Step::Restore, returned(&site, &mut locked, &running)).await;
     let remotes = match restored {
         Ok(remotes) => remotes,
@@ -79,22 +83,45 @@ pub async fn restore(cx: &Cx<'_>, cluster: &ClusterName, want: &Want) -> Result<
             return Err(failure);
         }
     };
+    if point.saved.lost.is_empty() {
+        return proven(cx, &plan, &remotes, &mut locked).await;
+    }
+    // What its provider could not keep begins anew, as after a stop.
+    drop(locked);
+    Box::pin(power::start(cx, cluster, BOOT)).await
+}
+
+/// How long a machine may take to boot whose memory was not kept.
+const BOOT: Duration = Duration::from_secs(600);
+
+/// The proof of what was brought back.
+pub(super) async fn proven(cx: &Cx<'_>, plan: &Plan, remotes: &Remotes, locked: &mut Locked) -> Result<Proof, Failure> {
     // As for what has just been started: nothing that these machines run is in any cache of this host any more.
     let patience = Duration::from_secs(plan.proof.up_s);
-    up::prove(cx, &plan, &bring::askers_or_why(&remotes), &mut locked, (Pace::AtOnce, patience)).await
+    up::prove(cx, plan, &bring::askers_or_why(remotes), locked, (Pace::AtOnce, patience)).await
 }
 
 /// What is brought back, and where.
-struct Site<'a> {
-    cx: &'a Cx<'a>,
-    plan: &'a Plan,
-    points: &'a Points,
-    point: &'a Point,
-    ability: &'a dyn Save,
-    place: &'a Place,
+pub(super) struct Site<'a> {
+    /// This host.
+    pub cx: &'a Cx<'a>,
+    /// What the lab is to be.
+    pub plan: &'a Plan,
+    /// The points of the cluster that is brought back.
+    pub points: &'a Points,
+    /// Those in which the point lies.
+    pub from: &'a Points,
+    /// The point.
+    pub point: &'a Point,
+    /// Who brings the machines back.
+    pub ability: &'a dyn Save,
+    /// The cluster's place on this host.
+    pub place: &'a Place,
+    /// The key that lets into the machines as they were saved, where it is not to stay the key of the cluster.
+    pub login: Option<&'a Path>,
 }
 
-fn chosen(points: &Points, name: Option<&PointName>) -> Result<Point, Failure> {
+pub(super) fn chosen(points: &Points, name: Option<&PointName>) -> Result<Point, Failure> {
     let failed = |error: &_| of_point("find the point", error);
     if let Some(name) = name {
         return points.read(name).map_err(|error| failed(&error));
@@ -108,7 +135,7 @@ fn chosen(points: &Points, name: Option<&PointName>) -> Result<Point, Failure> {
 }
 
 /// Whether the point can be brought back here, and is whole: before a machine is ended or started.
-async fn fit(points: &Points, point: &Point, ability: &dyn Save) -> Result<((), String), Failure> {
+pub(super) async fn fit(points: &Points, point: &Point, ability: &dyn Save) -> Result<((), String), Failure> {
     let doing = || format!("bring back `{}`", point.name);
     let other = differences(&point.fit, &ability.fit().await);
     if !other.is_empty() {
@@ -128,10 +155,16 @@ async fn running(provider: &dyn Provider, place: &Place) -> Result<Vec<NodeName>
     Ok(machines.into_iter().filter(|(_, power)| *power == Power::Running).map(|(node, _)| node).collect())
 }
 
-type Remotes = PerNode<Result<Remote, SshError>>;
+/// The ways to machines that were brought back.
+pub(super) type Remotes = PerNode<Result<Remote, SshError>>;
 
-async fn returned(site: &Site<'_>, locked: &mut Locked, running: &[NodeName]) -> Result<(Remotes, String), Failure> {
-    let Site { cx, plan, points, point, .. } = *site;
+/// End the machines that run, bring back those of the point, set their clocks, and give the ways to them.
+pub(super) async fn returned(
+    site: &Site<'_>,
+    locked: &mut Locked,
+    running: &[NodeName],
+) -> Result<(Remotes, String), Failure> {
+    let Site { cx, plan, points, from, point, .. } = *site;
     let failed = |error: &(dyn std::error::Error + 'static)| {
         Failure::new(Exit::Unexpected, "point.restore", format!("bring back `{}`", point.name)).because(error)
     };
@@ -143,7 +176,13 @@ async fn returned(site: &Site<'_>, locked: &mut Locked, running: &[NodeName]) ->
     });
     begun.map_err(|error| not_locked(&plan.cluster, &error))?;
     let machines = machines(site, locked, &leased).await?;
-    let own = points.folder(&point.name).join(LAB_FOLDER);
+    let own = from.folder(&point.name).join(LAB_FOLDER);
+    let keys = ClusterKeys::ensure(&locked.folder().join("ssh"), &plan.nodes).map_err(|error| failed(&error))?;
+    // Ports may be others than they were.
+    keys.write_client_files(&machines.map(|_, machine| machine.target.clone())).map_err(|error| failed(&error))?;
+    if let Some(old) = site.login {
+        login::change_key(&machines, old, &keys).await?;
+    }
     let noted = machines.try_map(say_ready).and_then(|_| faults(&own, &locked.folder()));
     noted.map_err(|error| failed(&error))?;
     points.set_here(&point.name).and_then(|()| points.returned()).map_err(|error| failed(&error))?;
@@ -171,21 +210,19 @@ async fn leased(site: &Site<'_>, locked: &Locked, running: &[NodeName]) -> Resul
 }
 
 async fn machines(site: &Site<'_>, locked: &mut Locked, leased: &Leased) -> Result<PerNode<Machine>, Failure> {
-    let Site { cx, plan, points, point, ability, place } = *site;
-    let lab = points.folder(&point.name).join(LAB_FOLDER);
-    let unread = || {
-        Failure::new(Exit::Unexpected, "point.lab", format!("read what `{}` was made from", point.name))
-            .because_text(format!("{} is not understood", lab.display()))
-    };
+    let Site { cx, plan, points, from, point, ability, place, .. } = *site;
+    let lab = from.folder(&point.name).join(LAB_FOLDER);
+    let unread = || unread(point, &lab);
+    let then = state_of(&lab).ok_or_else(unread)?;
     let made = Made::read(&lab).ok_or_else(unread)?;
     let seeds = plan.nodes.try_map(|node, _| {
         let of = |name| std::fs::read_to_string(lab.join("rendered").join(node.as_str()).join(name));
-        let known = locked.state().machines.iter().find(|(name, _)| name == node);
+        let known = then.machines.iter().find(|(name, _)| name == node);
         let host_key = known.map(|(_, machine)| machine.target.host_key.clone()).ok_or_else(unread)?;
         let (Ok(meta_data), Ok(user_data)) = (of("meta-data"), of("user-data")) else { return Err(unread()) };
         Ok(Seed { meta_data, user_data, host_key, payload: made.payload() })
     })?;
-    let (image, folder, shared) = (made.image(), points.folder(&point.name), points.shared());
+    let (image, folder, shared) = (made.image(), from.folder(&point.name), points.shared());
     let order = Order { place, plan, leased, image: &image, seeds: &seeds };
     let slot = Slot { id: &point.saved.id, folder: &folder, shared: &shared };
     let mut unwritten = None;

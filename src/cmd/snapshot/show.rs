@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{LAB_FOLDER, of_point};
+use super::points::{LAB_FOLDER, of_point};
 use crate::cmd::ls::age;
 use crate::cmd::table::{bytes, columns};
 use crate::failure::Failure;

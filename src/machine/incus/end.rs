@@ -73,8 +73,9 @@ pub async fn destroy(place: &Place) -> Result<(), ProviderError> {
     ProviderError::gathered(errors)
 }
 
-/// Again and again until nothing is left, since what a killed run began may still be on its way.
-async fn clear(client: &Client, names: &Names, spreads: bool) -> Result<(), ProviderError> {
+/// Again and again until nothing of the cluster is left, since what a killed run began may still be on its way. `spreads`
+/// is whether networks of its names that bear no label yet are its own.
+pub async fn clear(client: &Client, names: &Names, spreads: bool) -> Result<(), ProviderError> {
     let last = Mutex::new(None);
     let cleared = wait::until(REMOVED, async || {
         let (left, errors) = round(client, names, spreads).await;

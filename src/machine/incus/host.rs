@@ -1,6 +1,6 @@
 //! What this host has for containers: what is missing, with remedies, and how long a boot will take.
 
-use super::answer::{self, Pool, PoolResources, Profile, Server};
+use super::answer::{self, Instance, Pool, PoolResources, Profile, Server};
 use super::client::Client;
 use super::instance;
 use super::kernel::{self, Kernel};
@@ -77,28 +77,42 @@ pub fn no_pool(client: &Client) -> ProviderError {
     ProviderError::Silent { why: format!("{} has no storage pool", client.dialect.name) }
 }
 
+/// What is free in a pool, in MiB, where the daemon knows; on one `member` of a cluster of servers, if one is named.
+pub async fn free_mib(client: &Client, pool: &str, member: Option<&str>) -> Option<u64> {
+    let target = member.map_or_else(String::new, |member| format!("?target={member}"));
+    let path = format!("/1.0/storage-pools/{pool}/resources{target}");
+    let space = client.get::<PoolResources>(&path).await.ok().map(|resources| resources.space);
+    space.filter(|space| space.total > 0).map(|space| space.total.saturating_sub(space.used) >> 20)
+}
+
+/// Cluster and node of each instance that is one, by the labels of any home.
+pub fn nodes_there(all: &[Instance]) -> Vec<(String, String)> {
+    let node = |one: &Instance| {
+        let label = one.config.get(LABEL)?;
+        Some((label.rsplit('/').next()?.to_owned(), one.config.get(NODE)?.clone()))
+    };
+    all.iter().filter_map(node).collect()
+}
+
+/// How many nodes of the plan are not there.
+pub fn new_nodes(there: &[(String, String)], plan: &Plan) -> u64 {
+    let known = |node: &str| there.iter().any(|(cluster, other)| cluster == plan.cluster.as_str() && other == node);
+    plan.nodes.names().filter(|node| !known(node.as_str())).count() as u64
+}
+
 async fn look(client: &Client, plan: &Plan) -> Result<(Host, Kernel, Limits), ProviderError> {
     let pool = pool(client).await?;
     let pool = match pool {
         None => None,
-        Some(pool) => {
-            let path = format!("/1.0/storage-pools/{}/resources", pool.name);
-            let space = client.get::<PoolResources>(&path).await.ok().map(|resources| resources.space);
-            let free = space.filter(|space| space.total > 0).map(|space| space.total.saturating_sub(space.used) >> 20);
-            Some((pool.name, free))
-        }
+        Some(Pool { name }) => Some((name.clone(), free_mib(client, &name, None).await)),
     };
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let there = instance::all(client).await?;
-    let there = there.iter().filter_map(|one| {
-        let label = one.config.get(LABEL)?;
-        Some((label.rsplit('/').next()?.to_owned(), one.config.get(NODE)?.clone()))
-    });
+    let there = nodes_there(&instance::all(client).await?);
     let server: Server = client.get("/1.0").await?;
     let kernel = Kernel::look(plan, server.environment.driver);
-    let limits = limits::look(network::any_free(client).await?).await;
+    let limits = limits::look(network::any_free(client, &network::of_this_host()).await?).await;
     let host = Host {
-        there: there.collect(),
+        there,
         memory_mib: crate::machine::qemu::available_mib(&read("/proc/meminfo")),
         pool,
         dnsmasq: command::find("dnsmasq").is_some() || std::path::Path::new("/snap/lxd").exists(),
@@ -123,9 +137,7 @@ fn missing(symbols: &str) -> Vec<(&'static str, &'static str)> {
 fn judge(dialect: &Dialect, host: &Host, plan: &Plan) -> Vec<Lack> {
     let lack = |id: &str, what: String, remedy: String, bearable| Lack { id: id.into(), what, remedy, bearable };
     let (name, client) = (dialect.name, dialect.client);
-    let known =
-        |node: &str| host.there.iter().any(|(cluster, other)| cluster == plan.cluster.as_str() && other == node);
-    let new = plan.nodes.names().filter(|node| !known(node.as_str())).count() as u64;
+    let new = new_nodes(&host.there, plan);
     let (node_mib, tree_mib) = (node_mib(plan), tree_mib(plan));
     let mut lacks: Vec<Lack> = privileged(plan).into_iter().collect();
     for node in plan.nodes.names().filter(|node| !Names::fits(node)) {
@@ -168,7 +180,8 @@ fn judge(dialect: &Dialect, host: &Host, plan: &Plan) -> Vec<Lack> {
     lacks
 }
 
-fn tree_mib(plan: &Plan) -> u64 {
+/// The room that each node's tree and what it writes take, in MiB.
+pub fn tree_mib(plan: &Plan) -> u64 {
     if plan.installer.has_kubernetes() { KUBERNETES_TREE_MIB } else { TREE_MIB }
 }
 

@@ -112,6 +112,11 @@ pub async fn all(client: &Client) -> Result<Vec<Instance>, ProviderError> {
     client.get("/1.0/instances?recursion=1").await
 }
 
+/// The instances of everybody, in all projects.
+pub async fn of_everybody(client: &Client) -> Result<Vec<Instance>, ProviderError> {
+    client.in_project(None).get("/1.0/instances?recursion=1&all-projects=true").await
+}
+
 /// Start it.
 pub async fn start(client: &Client, name: &str, node: &NodeName) -> Result<(), ProviderError> {
     client.verb(&["start", &client.thing(name), "--quiet"], String::new(), format!("starting {node}")).await

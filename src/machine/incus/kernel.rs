@@ -50,7 +50,7 @@ pub fn judge(dialect: &Dialect, kernel: &Kernel, plan: &Plan) -> Vec<Lack> {
     }
     let mut lacks = Vec::new();
     if let Some(Need::Kernel) = plan.needs {
-        let what = format!("the lab {} needs a kernel of its own, and containers share this host's", plan.lab);
+        let what = format!("the lab {} needs a kernel of its own, and containers share their host's", plan.lab);
         lacks.push(lack("incus.shared-kernel", what, "--vm, or --provider qemu".into(), false));
     }
     for module in &kernel.missing {

@@ -28,8 +28,8 @@ pub struct Member {
     pub address: Option<IpAddr>,
     /// And at which port.
     pub port: u16,
-    /// How many more nodes its memory takes, where it says.
-    pub room: Option<u64>,
+    /// Memory to be had there, in MiB, where it says.
+    pub free_mib: Option<u64>,
     /// How many instances of anybody are on it.
     pub instances: usize,
 }
@@ -46,13 +46,7 @@ pub struct Members {
 }
 
 /// The members of the cluster behind `client`; those of them that may be used are `targets`, or all if none is named.
-/// Each node takes `node_mib` of their memory.
-pub async fn ask(
-    client: &Client,
-    targets: &[String],
-    there: &[Instance],
-    node_mib: u64,
-) -> Result<Members, ProviderError> {
+pub async fn ask(client: &Client, targets: &[String], there: &[Instance]) -> Result<Members, ProviderError> {
     let all: Vec<ClusterMember> = client.get("/1.0/cluster/members?recursion=1").await?;
     let mut members = Members { all: all.iter().map(|one| one.server_name.clone()).collect(), ..Members::default() };
     members.all.sort_unstable();
@@ -69,7 +63,7 @@ pub async fn ask(
             name: one.server_name.clone(),
             address: found.map(|found| found.ip()),
             port: found.map_or(0, |found| found.port()),
-            room: memory.map(|memory| (memory.total.saturating_sub(memory.used) >> 20) / node_mib),
+            free_mib: memory.map(|memory| memory.total.saturating_sub(memory.used) >> 20),
             instances: there.iter().filter(|instance| instance.location == one.server_name).count(),
         });
     }
@@ -84,12 +78,11 @@ async fn address(url: &str) -> Option<SocketAddr> {
     tokio::net::lookup_host((host, url.port_or_known_default()?)).await.ok()?.next()
 }
 
-/// Which member each node is on, or will be: those that are there stay (`known`). None if no member may be used.
-pub fn place<'a>(
-    nodes: &PerNode<Option<&str>>,
-    usable: &'a [Member],
-    placement: Placement,
-) -> Option<PerNode<&'a Member>> {
+/// Which member each node of `plan` is on, or will be: those that are there stay (`known`). None if no member may be used.
+pub fn place<'a>(nodes: &PerNode<Option<&str>>, usable: &'a [Member], plan: &Plan) -> Option<PerNode<&'a Member>> {
+    let node_mib = node_mib(plan);
+    // How many more nodes its memory takes.
+    let room = |at: usize| usable[at].free_mib.map(|free| free / node_mib);
     let mut put: HashMap<NodeName, usize> = HashMap::new();
     let mut own = vec![0_usize; usable.len()];
     for (node, known) in nodes.iter() {
@@ -103,13 +96,14 @@ pub fn place<'a>(
         if put.contains_key(node) {
             continue;
         }
-        let full = |at: usize| usable[at].room.is_some_and(|room| (own[at] - there[at]) as u64 >= room);
-        let best = match placement {
+        let full = |at: usize| room(at).is_some_and(|room| (own[at] - there[at]) as u64 >= room);
+        let best = match plan.placement {
             // As few on each as can be; where that leaves a choice, where the least of anybody is.
             Placement::Spread => (0..usable.len()).min_by_key(|&at| (own[at], full(at), usable[at].instances)),
             // Where most are already, as long as there is room.
-            Placement::Pack => (0..usable.len())
-                .min_by_key(|&at| (full(at), usize::MAX - own[at], u64::MAX - usable[at].room.unwrap_or(0))),
+            Placement::Pack => {
+                (0..usable.len()).min_by_key(|&at| (full(at), usize::MAX - own[at], u64::MAX - room(at).unwrap_or(0)))
+            }
         };
         own[best?] += 1;
         put.insert(node.clone(), best?);
@@ -123,12 +117,13 @@ mod tests {
     use crate::machine::qemu::support::small_plan;
 
     fn member(name: &str, room: Option<u64>, instances: usize) -> Member {
-        Member { name: name.into(), address: None, port: 0, room, instances }
+        Member { name: name.into(), address: None, port: 0, free_mib: room.map(|room| room * NODE_MIB), instances }
     }
 
     fn placed(known: &[Option<&str>], usable: &[Member], placement: Placement) -> String {
-        let nodes = small_plan(known.len()).nodes.map(|_, node| known[node.index]);
-        let placed = place(&nodes, usable, placement).expect("there are members");
+        let plan = Plan { placement, ..small_plan(known.len()) };
+        let nodes = plan.nodes.map(|_, node| known[node.index]);
+        let placed = place(&nodes, usable, &plan).expect("there are members");
         placed.values().map(|member| member.name.as_str()).collect::<Vec<_>>().join(" ")
     }
 
@@ -155,7 +150,8 @@ mod tests {
 
     #[test]
     fn where_no_member_may_be_used_nothing_is_placed() {
-        assert_eq!(place(&small_plan(1).nodes.map(|_, _| None), &[], Placement::Spread), None);
+        let plan = small_plan(1);
+        assert_eq!(place(&plan.nodes.map(|_, _| None), &[], &plan), None);
     }
 
     #[tokio::test]

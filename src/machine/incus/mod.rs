@@ -43,6 +43,7 @@ use super::{
     Estimate, Found, ImageForm, Kind, Lack, Machine, Order, Place, Power, Provider, ProviderError, Target, failed,
 };
 use crate::lab::name::{ClusterName, NodeName, PerNode};
+use crate::lab::placement::Away;
 use crate::lab::plan::Plan;
 
 /// Where a node's sshd listens.
@@ -67,7 +68,10 @@ impl Provider for Incus {
         Some(instance::console(&client, &Names::of(&place.label).instance(node)).await)
     }
 
-    async fn describe(&self) -> String {
+    async fn describe(&self, away: Option<&Away>) -> String {
+        if let Some(away) = away {
+            return fit::describe(away).await;
+        }
         let client = match Client::any() {
             Ok(client) => client,
             Err((dialect, silence)) => return silence.lack(dialect).what,
@@ -103,7 +107,7 @@ impl Provider for Incus {
         };
         let (client, names) = (&asked.client, Names::of(&place.label));
         let pool = host::pool(&client.in_project(None)).await?.ok_or_else(|| host::no_pool(client))?;
-        let ((), site) = tokio::try_join!(project::ensure(client, &names), Site::of(&asked, plan))?;
+        let ((), site) = tokio::try_join!(project::ensure(client, &names), Site::of(&asked, plan.away.as_ref()))?;
         let ground = Ground {
             place,
             client,
@@ -120,7 +124,7 @@ impl Provider for Incus {
         let there = instance::all(client).await?;
         let there: HashMap<&str, &Instance> = there.iter().map(|one| (one.name.as_str(), one)).collect();
         let known = plan.nodes.map(|node, _| there.get(names.instance(node).as_str()).copied());
-        let stands = site.stands(&names, &known, plan.placement, uplink.gateway).await?;
+        let stands = site.stands(&names, &known, plan, uplink.gateway).await?;
         let (network, pool, vm) = (&plan.network, &pool.name, plan.vm);
         let making = Making { names: &names, fingerprint: &fingerprint, network, uplink, pool, vm };
         let found = Mutex::new(found);
@@ -130,12 +134,12 @@ impl Provider for Incus {
                 // A file of this host is no disk there: it goes by SSH.
                 seed.payload = None;
             }
-            let direct = || SocketAddr::new(making.uplink.address(plan.nodes[node].index).into(), SSH);
             let on = stand.member.as_ref().map_or_else(String::new, |member| format!(" on {member}"));
-            let machine = Machine {
+            let direct = SocketAddr::new(making.uplink.address(plan.nodes[node].index).into(), SSH);
+            let machine = |door: Option<Door>| Machine {
                 handle: format!("{} instance {name}{on}", client.dialect.name),
                 target: Target {
-                    addr: stand.door.map_or_else(direct, Door::target),
+                    addr: door.map_or(direct, Door::target),
                     user: image.user.clone(),
                     host_key: seed.host_key.clone(),
                 },
@@ -143,18 +147,27 @@ impl Provider for Incus {
                 // A disk of a virtual machine would have another name in it.
                 payload_attached: seed.payload.is_some() && !plan.vm,
             };
-            let known = known[node];
+            let tell = |door| (found.lock().unwrap_or_else(PoisonError::into_inner))(node, &machine(door));
+            let (known, mut door) = (known[node], stand.door);
             if known.is_some_and(|known| known.node(&names).as_ref() != Some(node)) {
                 return Err(ProviderError::Taken { what: format!("an instance with the name {name}") });
             }
             if known.is_none() {
                 make::make(&making, client, node, sizes, stand, &seed).await?;
             }
-            (found.lock().unwrap_or_else(PoisonError::into_inner))(node, &machine);
-            if known.is_none_or(|known| known.power() == Power::Off) {
-                instance::start(client, &name, node).await?;
+            let off = known.is_none_or(|known| known.power() == Power::Off);
+            if let (true, Some(drawn)) = (off, door) {
+                door = Some(make::settled(client, &names, node, drawn).await?);
             }
-            Ok(machine)
+            tell(door);
+            if off {
+                let open = make::start(client, &names, node, door).await?;
+                if open != door {
+                    tell(open);
+                    door = open;
+                }
+            }
+            Ok(machine(door))
         };
         plan.nodes.try_join(boot).await
     }
@@ -214,7 +227,16 @@ impl Sweep for Incus {
         sweep::leavings(home, remembered).await
     }
 
-    async fn remove(&self, leaving: &Leaving) -> Result<(), ProviderError> {
-        sweep::remove(leaving).await
+    async fn leavings_at(
+        &self,
+        remote: &str,
+        home: &str,
+        remembered: &BTreeSet<ClusterName>,
+    ) -> Result<Vec<Leaving>, ProviderError> {
+        sweep::leavings_at(remote, home, remembered).await
+    }
+
+    async fn remove(&self, home: &str, leaving: &Leaving) -> Result<(), ProviderError> {
+        sweep::remove(home, leaving).await
     }
 }

@@ -50,6 +50,12 @@ impl Names {
         u32::from_be_bytes([hash[6], hash[7], hash[8], hash[9]])
     }
 
+    /// Another number for each `draw` of each node, and another cluster's are others.
+    pub fn drawn(&self, node: &NodeName, draw: u32) -> u32 {
+        let hash = Sha256::digest(format!("{}/{node}/{draw}", self.label).as_bytes());
+        u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]])
+    }
+
     /// The network that leads outside.
     pub fn nat(&self) -> String {
         format!("{}n", self.base)

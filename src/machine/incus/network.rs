@@ -98,11 +98,11 @@ pub fn of_this_host() -> Vec<Ipv4Net> {
     routes.lines().skip(1).filter_map(route).collect()
 }
 
-/// Whether there is a network left for a way outside.
-pub async fn any_free(client: &Client) -> Result<bool, ProviderError> {
-    let there: Vec<Network> = client.get("/1.0/networks?recursion=1").await?;
+/// Whether there is a network left for a way outside where these are `taken`.
+pub async fn any_free(client: &Client, taken: &[Ipv4Net]) -> Result<bool, ProviderError> {
+    let there: Vec<Network> = client.in_project(None).get("/1.0/networks?recursion=1").await?;
     // Wherever the search begins, it goes through all.
-    Ok(free(&Names::of(""), &there, &of_this_host()).is_some())
+    Ok(free(&Names::of(""), &there, taken).is_some())
 }
 
 /// A bridge that nobody but the nodes is on: neither the host nor a server of names or addresses.

@@ -17,8 +17,16 @@ fn project(names: &Names) -> Value {
     }})
 }
 
-async fn all(client: &Client) -> Result<Vec<Project>, ProviderError> {
+/// Every project there is.
+pub async fn all(client: &Client) -> Result<Vec<Project>, ProviderError> {
     client.in_project(None).get("/1.0/projects?recursion=1").await
+}
+
+/// The projects in which alone this user may work; none where he may make new ones. Whom the servers keep to some is not
+/// told of any other, and the default one is everywhere.
+pub async fn confined(client: &Client) -> Result<Option<Vec<String>>, ProviderError> {
+    let names: Vec<String> = all(client).await?.into_iter().map(|project| project.name).collect();
+    Ok((!names.iter().any(|name| name == "default")).then_some(names))
 }
 
 /// Make the project unless it is there, where the client asks for the cluster's own.

@@ -9,12 +9,13 @@ use super::answer::{Instance, Link, Network, Server};
 use super::away::is_here;
 use super::client::Client;
 use super::door::{self, Door};
+use super::instance;
 use super::member::{self, Member, Members};
 use super::names::Names;
 use super::network;
 use super::record::Asked;
 use crate::lab::name::PerNode;
-use crate::lab::placement::Placement;
+use crate::lab::placement::Away;
 use crate::lab::plan::Plan;
 use crate::machine::ProviderError;
 
@@ -24,11 +25,12 @@ pub struct Site {
     pub members: Members,
     /// The networks that are in use there.
     pub taken: Vec<Ipv4Net>,
-    server: Server,
+    /// What the one that answers says of itself.
+    pub server: Server,
     /// The address by which the one that answers is reached from here; none of a socket of this host.
     address: Option<IpAddr>,
     /// The instances of everybody there.
-    instances: Vec<Instance>,
+    pub instances: Vec<Instance>,
 }
 
 /// Where a node stands.
@@ -41,9 +43,8 @@ pub struct Stand {
 }
 
 impl Site {
-    /// Look at the servers behind `asked`, for `plan`.
-    pub async fn of(asked: &Asked, plan: &Plan) -> Result<Self, ProviderError> {
-        let away = plan.away.as_ref();
+    /// Look at the servers behind `asked`.
+    pub async fn of(asked: &Asked, away: Option<&Away>) -> Result<Self, ProviderError> {
         let server = asked.server().await?;
         let outside = asked.client.in_project(None);
         let clustered = server.environment.server_clustered;
@@ -51,15 +52,11 @@ impl Site {
             let taken = network::of_this_host();
             return Ok(Self { members: Members::default(), taken, server, address: None, instances: Vec::new() });
         }
-        let instances: Vec<Instance> = outside.get("/1.0/instances?recursion=1&all-projects=true").await?;
+        let instances = instance::of_everybody(&outside).await?;
         // Without a word of other servers it is this one that is meant.
         let own = [server.environment.server_name.clone()];
         let targets = away.map_or(&own[..], |away| &away.targets);
-        let members = if clustered {
-            member::ask(&outside, targets, &instances, member::node_mib(plan)).await?
-        } else {
-            Members::default()
-        };
+        let members = if clustered { member::ask(&outside, targets, &instances).await? } else { Members::default() };
         let taken = match away {
             None => network::of_this_host(),
             Some(_) => links(&outside, &members).await?.iter().flat_map(networks).collect(),
@@ -73,13 +70,13 @@ impl Site {
         self.members.usable.len() > 1
     }
 
-    /// Where each node stands or will stand; `known` are those that are there, `gateway` the server's own address on
+    /// Where each node of `plan` stands or will stand; `known` are those that are there, `gateway` the server's own address on
     /// the way outside.
     pub async fn stands(
         &self,
         names: &Names,
         known: &PerNode<Option<&Instance>>,
-        placement: Placement,
+        plan: &Plan,
         gateway: Ipv4Addr,
     ) -> Result<PerNode<Stand>, ProviderError> {
         let places = known.map(|_, known| known.map(|known| known.location.as_str()));
@@ -87,7 +84,7 @@ impl Site {
             known.map(|_, _| None)
         } else {
             let nowhere = || ProviderError::Silent { why: "no member of the servers' cluster may be used".into() };
-            member::place(&places, &self.members.usable, placement).ok_or_else(nowhere)?.map(|_, on| Some(*on))
+            member::place(&places, &self.members.usable, plan).ok_or_else(nowhere)?.map(|_, on| Some(*on))
         };
         let mut taken = door::ports(&self.instances);
         let mut stands = Vec::new();
@@ -103,6 +100,15 @@ impl Site {
         Ok(known.map(|node, _| stands.remove(node).unwrap_or_default()))
     }
 
+    /// The addresses at which ways in will be found from here; none where this host may hold the bridges itself.
+    pub fn doors(&self) -> Vec<IpAddr> {
+        let all: Vec<IpAddr> = match self.members.usable.as_slice() {
+            [] => self.address.into_iter().collect(),
+            usable => usable.iter().filter_map(|member| member.address).collect(),
+        };
+        all.into_iter().filter(|at| !is_here(*at)).collect()
+    }
+
     async fn door(
         &self,
         names: &Names,
@@ -110,7 +116,7 @@ impl Site {
         at: IpAddr,
         taken: &mut BTreeSet<u16>,
     ) -> Result<Door, ProviderError> {
-        let port = door::free(door::candidates(names), at, taken).await;
+        let port = door::free(door::candidates(names.number()), at, taken).await;
         let full = || ProviderError::Taken { what: format!("every port at {at} that may lead to a node") };
         Ok(Door { listen, at, port: port.ok_or_else(full)? })
     }

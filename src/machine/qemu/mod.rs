@@ -42,6 +42,7 @@ use super::{
 };
 use crate::command::{self, Argv};
 use crate::lab::name::{ClusterName, NodeName, PerNode};
+use crate::lab::placement::Away;
 use crate::lab::plan::{NodePlan, Plan};
 
 /// QEMU's word for a machine whose processors run.
@@ -110,7 +111,7 @@ impl Provider for Qemu {
         Kind::Qemu
     }
 
-    async fn describe(&self) -> String {
+    async fn describe(&self, _away: Option<&Away>) -> String {
         let Some(version) = version().await else { return "QEMU, which is not installed".into() };
         let Accelerator { accel, why } = self.accelerator().await;
         let how = match accel {

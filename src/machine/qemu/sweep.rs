@@ -21,6 +21,7 @@ pub fn leavings(home: &str, remembered: &BTreeSet<ClusterName>) -> Result<Vec<Le
             found.push(Leaving {
                 kind: "machine",
                 name: format!("{cluster}/{node}, pid {}", process.pid),
+                remote: None,
                 cluster: Some(cluster.clone()),
                 memory: resident(&status),
                 disk: None,

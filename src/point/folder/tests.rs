@@ -120,3 +120,21 @@ async fn another_schema_and_garbage_are_told_apart() {
     assert_eq!(points.readable().expect("listed"), []);
     assert_eq!(points.names().expect("listed"), [name("one")]);
 }
+
+#[tokio::test]
+async fn what_killed_runs_left_goes_and_nothing_else() {
+    let folder = tempfile::tempdir().expect("a temp folder");
+    let points = Points::of(folder.path());
+    points.clear_left().expect("nothing is there");
+    let point = saved(&points, &folder.path().join("image")).await;
+    points.set_here(&point.name).expect("noted");
+    for left in [".killed.part", ".one.gone"] {
+        let left = points.shared().with_file_name(left);
+        fs::create_dir(&left).expect("a folder");
+        fs::write(left.join("n1.memory"), "half").expect("written");
+    }
+    points.clear_left().expect("cleared");
+    let left = fs::read_dir(points.shared().with_file_name("")).expect("listed").count();
+    assert_eq!((left, points.here()), (3, Some(name("one"))), "the point, the disks, and the note");
+    points.check(&point).await.expect("whole");
+}

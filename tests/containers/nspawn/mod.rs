@@ -22,6 +22,7 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use calicolab::lab::name::{NodeName, PerNode};
+use calicolab::lab::placement::Away;
 use calicolab::lab::plan::Plan;
 use calicolab::machine::{
     Found, ImageForm, Kind, Lack, Machine, Order, Place, Power, Provider, ProviderError, Target, console_tail,
@@ -44,7 +45,7 @@ impl Provider for Nspawn {
         ImageForm::Tree
     }
 
-    async fn describe(&self) -> String {
+    async fn describe(&self, _away: Option<&Away>) -> String {
         "systemd-nspawn containers over the image's tree".into()
     }
 
