@@ -41,11 +41,11 @@ own() { # WORDS…: apt-get in those folders
 }
 
 programs() { # programs.tar: every program of Kubernetes, about seven minutes
-	if [ ! -e "$work/unpacked" ]; then
+	if [ "$(cat "$work/unpacked" 2>/dev/null)" != "$built" ]; then
 		echo "kubernetes: fetching the source of Kubernetes $version and the compiler"
+		rm -rf "$work" "$apt"
 		sources
 		own update
-		rm -rf "$work"
 		mkdir -p "$work/go"
 		cd "$apt/debs"
 		own source --download-only kubernetes >/dev/null
@@ -58,8 +58,7 @@ programs() { # programs.tar: every program of Kubernetes, about seven minutes
 		reflect2=github.com/modern-go/reflect2
 		rm -rf "$work/source/vendor/$reflect2"
 		cp -r "$work/go/usr/share/gocode/src/$reflect2" "$work/source/vendor/$reflect2"
-		rm -rf "$apt/debs"
-		touch "$work/unpacked"
+		echo "$built" >"$work/unpacked"
 	fi
 
 	export GOROOT="$work/go/usr/lib/go-1.19" GOPATH="$work/gopath" GOCACHE="$work/cache" GO111MODULE=off CGO_ENABLED=0 GOFLAGS=
@@ -279,9 +278,15 @@ url() { # NAME VERSION PATH
 		"$1" "$2" "$3" "$(sum "$work/www/$3")" "$(size "$work/www/$3")"
 }
 
-# What it is made of; made anew when that changes.
-made=$(cat "$0" "$labs"/*/lab.yaml "$labs"/*/images/* "$labs"/*/www/* | sha256sum | cut -d' ' -f1)
-[ -e "$into/programs.tar" ] || (programs)
+# What each is made of; made anew when that changes. The programs: how they are built, and out of which revision, which the
+# host's own index knows by kubectl's package.
+revision=$(apt-cache show --no-all-versions kubernetes-client | sed -n 's/^Version: //p')
+built=$( (echo "$revision"; sed '/^# A layer out of/,$d' "$0") | sha256sum | cut -d' ' -f1)
+if [ ! -e "$into/programs.tar" ] || [ "$(cat "$into/built" 2>/dev/null)" != "$built" ]; then
+	(programs)
+	echo "$built" >"$into/built"
+fi
+made=$(cat "$into/built" "$0" "$labs"/*/lab.yaml "$labs"/*/images/* "$labs"/*/www/* | sha256sum | cut -d' ' -f1)
 if [ "$(cat "$into/made" 2>/dev/null)" != "$made" ]; then
 	served
 	echo "$made" >"$into/made"
