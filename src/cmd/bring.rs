@@ -141,7 +141,7 @@ fn render(site: &Site<'_>, locked: &Locked, bytes: &Bytes, own: &Own) -> Result<
             public: own.keys.host_public(node).into(),
         }),
         instance_ids: plan.nodes.map(|node, _| format!("{}-{node}", locked.state().id)),
-        join: own.pki.kubeadm.as_ref().map(|kubeadm| kubeadm.join.clone()),
+        join: own.pki.join().cloned(),
     };
     let texts = render::seeds(plan, &site.draft.image.user, &secrets, &site.cx.library)
         .map_err(|error| Failure::new(Exit::LabInvalid, "render", "render what the nodes read").because(&error))?;

@@ -1,7 +1,7 @@
 //! Kubernetes out of its own binaries: each program under a unit of its own, and what the cluster begins with.
 
 use super::cluster::{self, PKI};
-use super::pki::Pair;
+use super::pki::{Made, Pair};
 use super::{InstallError, Kit, secret};
 use crate::guest::Machine;
 use crate::lab::file::On;
@@ -41,11 +41,12 @@ fn files(kit: &Kit<'_>, node: &NodeName) -> Vec<Upload> {
         [secret(&format!("{PKI}/{name}.{public}"), &pair.certificate), secret(&format!("{PKI}/{name}.key"), &pair.key)]
     };
     let mut files = vec![secret(&format!("{PKI}/ca.crt"), &kit.pki.authority)];
-    files.extend(pair("kubelet", &kit.pki.nodes[node], "crt"));
-    let Some(kubernetes) = &kit.pki.kubernetes else { return files };
+    let Made::Here(issued) = &kit.pki.made else { return files };
+    files.extend(pair("kubelet", &issued.nodes[node], "crt"));
+    let Some(kubernetes) = &issued.kubernetes else { return files };
     files.extend(pair("kube-proxy", &kubernetes.proxy, "crt"));
     if *node == kit.plan.master {
-        files.extend(pair("etcd", &kit.pki.etcd, "crt"));
+        files.extend(pair("etcd", &issued.etcd, "crt"));
         files.extend(kubernetes.master.iter().flat_map(|(name, own)| pair(name, own, "crt")));
         files.extend(pair("service-accounts", &kubernetes.service_accounts, "pub"));
         files.push(cluster::nodes(kit.plan));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use super::pki::Made;
 use super::{InstallError, Kit, cluster, secret};
 use crate::command::Argv;
 use crate::guest::Machine;
@@ -54,7 +55,7 @@ pub(super) async fn install(
 /// What the master has beside its programs: the authority of all certificates, which kubeadm makes the others of.
 fn files(kit: &Kit<'_>) -> Vec<Upload> {
     let mut files = vec![cluster::nodes(kit.plan)];
-    if let Some(kubeadm) = &kit.pki.kubeadm {
+    if let Made::There(kubeadm) = &kit.pki.made {
         files.push(secret(&format!("{}/ca.crt", cluster::PKI), &kit.pki.authority));
         files.push(secret(&format!("{}/ca.key", cluster::PKI), &kubeadm.authority_key));
         files.push(cluster::manifest("00-token.json", 0o600, &token(&kubeadm.join, Timestamp::now() + TOKEN)));

@@ -40,8 +40,8 @@ init)
   kubeadm init --config=$config --skip-token-print $found 9>&-
   : >$kept/made ;;
 join)
-  # What a killed run left, before the cluster knew the node.
+  # What a killed run left, before the cluster knew the node; pods for proofs too.
   systemctl stop kubelet.service
-  rm -f /etc/kubernetes/bootstrap-kubelet.conf /etc/kubernetes/pki/ca.crt
+  rm -f /etc/kubernetes/bootstrap-kubelet.conf /etc/kubernetes/pki/ca.crt /etc/kubernetes/manifests/*.json
   kubeadm join --config=$config 9>&- ;;
 esac

@@ -1,4 +1,4 @@
-//! One certificate authority a cluster, and the certificates of its datastore and of Kubernetes, made once.
+//! One certificate authority a cluster, and what is made by it for its datastore and for Kubernetes, once.
 
 mod kubernetes;
 
@@ -20,6 +20,8 @@ use crate::lab::render::Join;
 
 /// How long certificates are good: longer than any lab lives, short enough that a leaked one dies.
 const YEARS: i32 = 2;
+/// How long those are good that kubeadm makes.
+const YEARS_OF_KUBEADM: i32 = 1;
 /// The file that says until when.
 const UNTIL: &str = "until";
 /// The file with the token by which nodes join.
@@ -36,16 +38,28 @@ pub struct Pair {
 
 /// What the nodes of a cluster need to trust each other.
 pub struct Pki {
-    /// The authority's certificate; its key stays on the host.
+    /// The authority's certificate.
     pub authority: String,
+    /// What there is beside it.
+    pub made: Made,
+}
+
+/// Who makes certificates by the authority.
+pub enum Made {
+    /// This host, all of them; the authority's key stays here.
+    Here(Issued),
+    /// kubeadm, on the master.
+    There(Kubeadm),
+}
+
+/// The certificates made on this host.
+pub struct Issued {
     /// etcd's own, with every name and address under which it is reached.
     pub etcd: Pair,
     /// One client certificate a node; with Kubernetes its kubelet's, by which it also serves.
     pub nodes: PerNode<Pair>,
     /// What Kubernetes has beside it.
     pub kubernetes: Option<Kubernetes>,
-    /// What kubeadm makes the rest of.
-    pub kubeadm: Option<Kubeadm>,
 }
 
 /// What kubeadm has of the cluster's secrets.
@@ -93,29 +107,20 @@ impl Pki {
         if !folder.exists() {
             make(folder, plan)?;
         }
-        let pair = |name: &str| -> Result<Pair, PkiError> {
-            Ok(Pair {
-                certificate: read(&folder.join(format!("{name}.crt")))?,
-                key: read(&folder.join(format!("{name}.key")))?,
-            })
-        };
-        let kubernetes = if plan.installer.has_kubernetes() {
-            Some(Kubernetes {
-                proxy: pair(kubernetes::PROXY)?,
-                master: kubernetes::MASTER.iter().map(|name| Ok((*name, pair(name)?))).collect::<Result<_, _>>()?,
-                service_accounts: pair(kubernetes::SERVICE_ACCOUNTS)?,
-            })
+        let made = if plan.installer == Installer::Kubeadm {
+            Made::There(kubeadm(folder)?)
         } else {
-            None
+            Made::Here(issued(folder, plan)?)
         };
-        let kubeadm = if plan.installer == Installer::Kubeadm { Some(kubeadm(folder)?) } else { None };
-        Ok(Self {
-            authority: read(&folder.join("ca.crt"))?,
-            kubeadm,
-            etcd: pair("etcd")?,
-            nodes: plan.nodes.try_map(|node, _| pair(&of_node(plan, node)))?,
-            kubernetes,
-        })
+        Ok(Self { authority: read(&folder.join("ca.crt"))?, made })
+    }
+
+    /// By what nodes join, where kubeadm makes the cluster.
+    pub fn join(&self) -> Option<&Join> {
+        match &self.made {
+            Made::Here(_) => None,
+            Made::There(kubeadm) => Some(&kubeadm.join),
+        }
     }
 
     /// The day until which the certificates in `folder` are good, if they were made.
@@ -127,6 +132,24 @@ impl Pki {
 /// The name of a node's files. With Kubernetes other files stand beside them whose names a node may have.
 fn of_node(plan: &Plan, node: &NodeName) -> String {
     if plan.installer.has_kubernetes() { format!("node.{node}") } else { node.to_string() }
+}
+
+fn issued(folder: &Path, plan: &Plan) -> Result<Issued, PkiError> {
+    let pair = |name: &str| -> Result<Pair, PkiError> {
+        let part = |end: &str| read(&folder.join(format!("{name}.{end}")));
+        Ok(Pair { certificate: part("crt")?, key: part("key")? })
+    };
+    let kubernetes = if plan.installer.has_kubernetes() {
+        Some(Kubernetes {
+            proxy: pair(kubernetes::PROXY)?,
+            master: kubernetes::MASTER.iter().map(|name| Ok((*name, pair(name)?))).collect::<Result<_, _>>()?,
+            service_accounts: pair(kubernetes::SERVICE_ACCOUNTS)?,
+        })
+    } else {
+        None
+    };
+    let nodes = plan.nodes.try_map(|node, _| pair(&of_node(plan, node)))?;
+    Ok(Issued { etcd: pair("etcd")?, nodes, kubernetes })
 }
 
 fn kubeadm(folder: &Path) -> Result<Kubeadm, PkiError> {
@@ -167,17 +190,24 @@ fn make(folder: &Path, plan: &Plan) -> Result<(), PkiError> {
     let authority = authority(plan)?;
     put("ca.crt", &authority.certificate)?;
     put("ca.key", &authority.key_pem)?;
+    let years = match plan.installer {
+        Installer::Kubeadm => YEARS_OF_KUBEADM,
+        _ => YEARS,
+    };
+    put(UNTIL, &format!("{}\n", until(today(), years)))?;
     if plan.installer == Installer::Kubeadm {
         put(TOKEN, &token())?;
     }
-    put(UNTIL, &format!("{}\n", until(today())))?;
     let mut pairs = Vec::new();
-    if plan.installer.has_kubernetes() {
-        let key = KeyPair::generate().map_err(|source| PkiError::Make { of: "service accounts".into(), source })?;
-        let pair = Pair { certificate: key.public_key_pem(), key: key.serialize_pem() };
-        pairs.push((kubernetes::SERVICE_ACCOUNTS.to_owned(), pair));
-    }
-    let all = if plan.installer.has_kubernetes() { kubernetes::certificates(plan) } else { primer(plan) };
+    let all = match plan.installer {
+        // It issues all of them itself.
+        Installer::Kubeadm => Vec::new(),
+        Installer::Primer => primer(plan),
+        Installer::Binaries | Installer::Coreos => {
+            pairs.push((kubernetes::SERVICE_ACCOUNTS.to_owned(), service_accounts()?));
+            kubernetes::certificates(plan)
+        }
+    };
     for one in all {
         pairs.push((one.file.clone(), authority.issue(&one)?));
     }
@@ -186,6 +216,11 @@ fn make(folder: &Path, plan: &Plan) -> Result<(), PkiError> {
         put(&format!("{name}.key"), &pair.key)?;
     }
     std::fs::rename(&beside, folder).and_then(|()| durable::sync_folder(folder)).map_err(file)
+}
+
+fn service_accounts() -> Result<Pair, PkiError> {
+    let key = KeyPair::generate().map_err(|source| PkiError::Make { of: "service accounts".into(), source })?;
+    Ok(Pair { certificate: key.public_key_pem(), key: key.serialize_pem() })
 }
 
 struct Authority {
@@ -262,8 +297,8 @@ fn today() -> jiff::civil::Date {
     jiff::Timestamp::try_from(SystemTime::now()).unwrap_or_default().to_zoned(jiff::tz::TimeZone::UTC).date()
 }
 
-fn until(today: jiff::civil::Date) -> jiff::civil::Date {
-    today.saturating_add(jiff::Span::new().years(YEARS))
+fn until(today: jiff::civil::Date, years: i32) -> jiff::civil::Date {
+    today.saturating_add(jiff::Span::new().years(years))
 }
 
 /// Good from yesterday on, since a machine's clock may be behind the host's.
@@ -278,7 +313,7 @@ fn params(common_name: &str, names: &[String]) -> Result<CertificateParams, rcge
         rcgen::date_time_ymd(day.year().into(), small(day.month()), small(day.day()))
     };
     params.not_before = date(today.yesterday().unwrap_or(today));
-    params.not_after = date(until(today));
+    params.not_after = date(until(today, YEARS));
     Ok(params)
 }
 

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use super::pki::Made;
 use super::{InstallError, Kit, secret};
 use crate::guest::Machine;
 use crate::lab::name::NodeName;
@@ -24,15 +25,14 @@ pub(super) async fn install(
 }
 
 fn files(kit: &Kit<'_>, node: &NodeName) -> Vec<Upload> {
-    let own = &kit.pki.nodes[node];
-    let mut files = vec![
-        secret("/etc/calicolab/pki/ca.crt", &kit.pki.authority),
-        secret("/etc/calicolab/pki/node.crt", &own.certificate),
-        secret("/etc/calicolab/pki/node.key", &own.key),
-    ];
+    let mut files = vec![secret("/etc/calicolab/pki/ca.crt", &kit.pki.authority)];
+    let Made::Here(issued) = &kit.pki.made else { return files };
+    let own = &issued.nodes[node];
+    files.push(secret("/etc/calicolab/pki/node.crt", &own.certificate));
+    files.push(secret("/etc/calicolab/pki/node.key", &own.key));
     if *node == kit.plan.master {
-        files.push(secret("/etc/calicolab/pki/etcd.crt", &kit.pki.etcd.certificate));
-        files.push(secret("/etc/calicolab/pki/etcd.key", &kit.pki.etcd.key));
+        files.push(secret("/etc/calicolab/pki/etcd.crt", &issued.etcd.certificate));
+        files.push(secret("/etc/calicolab/pki/etcd.key", &issued.etcd.key));
         files.push(secret("/etc/calicolab/datastore.txn", &transaction(&datastore(kit.plan))));
     }
     files

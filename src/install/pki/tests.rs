@@ -17,6 +17,21 @@ fn with(installer: Installer) -> Plan {
     example::planned(&lab, "demo")
 }
 
+fn kubernetes_of(pki: &Pki) -> Option<&Kubernetes> {
+    match &pki.made {
+        Made::Here(issued) => issued.kubernetes.as_ref(),
+        Made::There(_) => None,
+    }
+}
+
+fn list(folder: &Path) -> Vec<String> {
+    let all = std::fs::read_dir(folder).expect("a folder");
+    let mut names: Vec<String> =
+        all.map(|file| file.expect("an entry").file_name().into_string().expect("text")).collect();
+    names.sort_unstable();
+    names
+}
+
 /// What openssl says of a certificate.
 fn openssl(folder: &Path, words: &[&str]) -> String {
     let out = Command::new("openssl").args(words).current_dir(folder).output().expect("openssl is installed");
@@ -51,7 +66,7 @@ fn every_certificate_of_kubernetes_names_whom_it_should() {
     for name in ["DNS:kubernetes.default.svc.cluster.local", "DNS:one", "IP Address:10.96.0.1", &master, "127.0.0.1"] {
         assert!(names.contains(name), "{name}: {names}");
     }
-    assert_eq!(pki.kubernetes.as_ref().map(|own| own.master.len()), Some(6));
+    assert_eq!(kubernetes_of(&pki).map(|own| own.master.len()), Some(6));
     assert!(Pki::good_until(&folder).is_some_and(|day| day > today()));
 }
 
@@ -61,8 +76,8 @@ fn they_are_made_once_and_closed_to_others() {
     let home = tempfile::tempdir().expect("a folder");
     let (folder, plan) = (home.path().join("pki"), kubernetes());
     let (first, again) = (Pki::ensure(&folder, &plan).expect("made"), Pki::ensure(&folder, &plan).expect("read"));
-    assert!(first.authority == again.authority && first.etcd == again.etcd);
-    let keys = |pki: &Pki| pki.kubernetes.as_ref().map(|own| own.service_accounts.key.clone());
+    let keys = |pki: &Pki| kubernetes_of(pki).map(|own| own.service_accounts.key.clone());
+    assert_eq!(first.authority, again.authority);
     assert_eq!(keys(&first), keys(&again));
     for file in std::fs::read_dir(&folder).expect("a folder") {
         let file = file.expect("an entry");
@@ -74,19 +89,22 @@ fn they_are_made_once_and_closed_to_others() {
 fn nodes_join_by_a_token_and_by_the_authoritys_own_sum() {
     let home = tempfile::tempdir().expect("a folder");
     let folder = home.path().join("pki");
-    let made =
-        |folder: &Path| Pki::ensure(folder, &with(Installer::Kubeadm)).expect("made").kubeadm.expect("asked for");
-    let (kubeadm, again, other) = (made(&folder), made(&folder), made(&home.path().join("other")));
+    let made = |folder: &Path| {
+        Pki::ensure(folder, &with(Installer::Kubeadm)).expect("made").join().expect("asked for").clone()
+    };
+    let (join, again, other) = (made(&folder), made(&folder), made(&home.path().join("other")));
     openssl(&folder, &["x509", "-in", "ca.crt", "-pubkey", "-noout", "-out", "public"]);
     openssl(&folder, &["pkey", "-pubin", "-in", "public", "-outform", "der", "-out", "der"]);
     let said = openssl(&folder, &["dgst", "-sha256", "-r", "der"]);
-    assert_eq!(said.split(' ').next(), Some(kubeadm.join.authority.as_str()));
-    let token = &kubeadm.join.token;
+    assert_eq!(said.split(' ').next(), Some(join.authority.as_str()));
+    let token = &join.token;
     let of_kubeadm = |part: &str| part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     let (id, secret) = token.split_once('.').expect("two parts");
     assert!((id.len(), secret.len()) == (6, 16) && of_kubeadm(id) && of_kubeadm(secret), "{token}");
-    assert!(*token == again.join.token && *token != other.join.token);
-    assert!(Pki::ensure(&home.path().join("units"), &kubernetes()).expect("made").kubeadm.is_none());
+    assert!(*token == again.token && *token != other.token);
+    // kubeadm issues every certificate itself: none of ours would be used.
+    assert_eq!(list(&folder), ["ca.crt", "ca.key", "der", "public", "token", "until"]);
+    assert!(Pki::ensure(&home.path().join("units"), &kubernetes()).expect("made").join().is_none());
 }
 
 #[test]
@@ -94,6 +112,6 @@ fn without_kubernetes_there_is_nothing_of_it() {
     let home = tempfile::tempdir().expect("a folder");
     let folder = home.path().join("pki");
     let pki = Pki::ensure(&folder, &example::planned(&example::lab(&["one", "two"]), "demo")).expect("made");
-    assert!(pki.kubernetes.is_none());
+    assert!(kubernetes_of(&pki).is_none());
     assert!(!folder.join("admin.crt").exists() && !folder.join("service-accounts.key").exists());
 }
