@@ -27,6 +27,9 @@ want newuidmap uidmap
 want fakeroot fakeroot
 want mke2fs e2fsprogs
 want ssh openssh-client
+# Kubernetes for the tests is built from Debian's source package.
+want dpkg-source dpkg-dev
+want curl curl
 
 root=
 [ "$(id -u)" = 0 ] || root=sudo

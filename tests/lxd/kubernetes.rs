@@ -129,7 +129,9 @@ fn by_kubeadm() {
     let text = |file: &str| std::fs::read_to_string(cluster.join(file)).expect("there");
     let token = text("pki/token");
     assert!(["events.jsonl", "log"].iter().all(|file| !text(file).contains(&token)));
-    assert_eq!(lab.on("kube-01", &format!("journalctl -q | grep -cF {token} || :")).trim(), "0");
+    // sudo notes what it is asked in that log, so that the question may not be what is looked for.
+    let sought = token.replace('.', "[.]");
+    assert_eq!(lab.on("kube-01", &format!("journalctl -q | grep -c {sought} || :")).trim(), "0");
     lab.down();
 }
 

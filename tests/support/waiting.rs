@@ -5,7 +5,7 @@ use std::time::Duration;
 use calicolab::wait::{self, Asked, Patience};
 
 /// As long as anything may take on a machine that is busy with other tests.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Return as soon as `condition` gives something; panics with `what` if it never does.
 #[track_caller]
