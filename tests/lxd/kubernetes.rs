@@ -159,7 +159,7 @@ fn without_etcd(text: &str) -> String {
     let mut inside = false;
     let mut kept = |line: &&str| {
         let item = line.trim_start().strip_prefix("- name: ");
-        inside = item.map_or(inside && line.starts_with(' '), |name| name == "etcd");
+        inside = item.map_or(inside && line.starts_with(' '), |name| name.trim_end() == "etcd");
         !inside
     };
     text.split_inclusive('\n').filter(|line| kept(line)).collect()
