@@ -8,7 +8,7 @@ use standing::{active, remember};
 
 use super::cx::{Cx, node_named, not_locked};
 use super::kept::{connect, plan_of};
-use super::{snapshot, verify};
+use super::{calm, snapshot, verify};
 use crate::cluster::state::Phase;
 use crate::command::{Argv, Ended};
 use crate::event::{Event, Step};
@@ -85,6 +85,7 @@ pub async fn add(cx: &Cx<'_>, cluster: &ClusterName, want: &Want) -> Result<Acti
     let one = Active { fault: fault.id.into(), node: about.clone(), on: fault.on(&plan, &about), since, until };
     all.retain(|known| known.fault != one.fault);
     all.push(one.clone());
+    calm::disturbed(&folder)?;
     remember(&folder, &all)?;
     let remotes = connect(cx, cluster, &plan, state).await?;
     for node in &one.on {

@@ -88,6 +88,7 @@ async fn watched(cx: &Cx<'_>, cluster: &ClusterName, want: &watch::Want, quiet: 
                     let (check, mark) = (finding.id.to_string(), finding.verdict.mark());
                     events.tell(Event::Check { check, mark, text: finding.verdict.text().into() });
                 }
+                proof.flapped.iter().for_each(|flap| events.warn(flap.to_string()));
             }
             (None, None) => match lines(plan, &look) {
                 nothing if nothing.is_empty() => {}
