@@ -129,7 +129,11 @@ async fn faults(cx: &Cx<'_>, verb: &FaultVerb, quiet: Stream<'_>) -> Result<Exit
             }
             Ok(Exit::Done)
         }
-        FaultVerb::Clear { faults, which, form } => {
+        FaultVerb::Clear { faults, no_proof: true, which, form: _ } => {
+            fault::undo(cx, &cx.which(which.name.as_deref())?, faults).await?;
+            Ok(Exit::Done)
+        }
+        FaultVerb::Clear { faults, no_proof: false, which, form } => {
             let cluster = cx.which(which.name.as_deref())?;
             let proof = fault::clear(cx, &cluster, faults).await?;
             show_proof(&proof, form.output, quiet, false);
