@@ -2,8 +2,10 @@
 
 use std::time::Instant;
 
+use serde_json::Value;
+
 use crate::lab::Lab;
-use crate::trial::{catalogue, told, tried, tried_nearby, word};
+use crate::trial::{Tried, catalogue, told, tried, word};
 
 /// What containers cannot make honestly, and the links of the chain, one fault each.
 const NEARBY: [&str; 10] = [
@@ -47,4 +49,44 @@ fn faults_are_seen_named_and_undone_in_machines() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     lab.down();
+}
+
+/// The layer's own checks, by the words of `verify`.
+fn checks_of(layer: &str) -> &'static [&'static str] {
+    match layer {
+        "machine" => &["machine", "clocks"],
+        "address" => &["address"],
+        "link" => &["address", "link"],
+        "datastore" => &["datastore", "address"],
+        "session" => &["peers", "session"],
+        "route" => &["session", "route"],
+        "packet" => &["route", "packet"],
+        "service" => &["service-pod"],
+        _ => &["dns-server"],
+    }
+}
+
+/// Make it, look, and undo it, as slow machines can: only the checks near the broken link are asked, and the proof of
+/// the whole lab is left to the end.
+fn tried_nearby(lab: &Lab, fault: &Value) -> Tried {
+    let word = word(fault);
+    let began = Instant::now();
+    lab.ok(&["fault", "add", word, "--no-point"]);
+    let made = began.elapsed();
+    let near = checks_of(fault["symptom"].as_str().expect("it breaks something"));
+    let diagnosis = lab.json(&[&["explain", "-o", "json", "--timeout", "1"], near].concat(), 0);
+    let whole = began.elapsed();
+    let named = diagnosis["first"]["id"].as_str().unwrap_or("nothing");
+    let by = diagnosis["failing"][0].as_str().unwrap_or("nothing");
+    lab.ok(&["fault", "clear", "--no-proof"]);
+    let undone = lab.run(&[&["verify"], near].concat()).status.code() == Some(0);
+    let right = named == fault["explained"];
+    let (made, whole, all) = (made.as_secs_f64(), whole.as_secs_f64(), began.elapsed().as_secs_f64());
+    let note = if right && undone { "" } else { "  WRONG" };
+    Tried {
+        line: format!(
+            "{word:<18} {by:<34} {named:<18} made {made:.1} s, named {whole:.1} s, whole again {all:.1} s{note}\n"
+        ),
+        wrong: (!(right && undone)).then(|| format!("{diagnosis:#}\n{word}: named {named}, undone {undone}")),
+    }
 }
