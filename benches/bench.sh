@@ -100,6 +100,19 @@ start() { # milliseconds of each of 20 starts
 		echo $((($(date +%s%N) - began) / 1000)) | awk '{ print $1 / 1000 }'
 	done | median
 }
+# One lab broken, and explained by what was read anew: how long that takes beside the failing reads themselves.
+up >/dev/null
+"$calicolab" fault add bird-stopped --no-point -n bench >/dev/null 2>&1
+now() { date +%s%N; }
+began=$(now)
+"$calicolab" verify --timeout 1 -n bench >/dev/null 2>&1 || true
+read=$(now)
+"$calicolab" explain --last -n bench >"$work/explained" 2>&1
+ended=$(now)
+"$calicolab" down bench >/dev/null 2>&1
+echo "$began $read $ended" | awk '{ printf "  a fault: failing reads %.2f s, explained %.2f s after them\n", ($2 - $1) / 1e9, ($3 - $2) / 1e9 }'
+sed -n 1,2p "$work/explained"
+
 version=$(start --version) list=$(start ls)
 memory=$(sort -n "$work/memory" | tail -n 1)
 printf '  %-28s %7.1f ms\n' "calicolab --version" "$version" "calicolab ls" "$list"

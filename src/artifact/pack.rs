@@ -22,7 +22,7 @@ mod write;
 use std::path::PathBuf;
 
 pub use error::PackError;
-pub use list::{Coding, Holds, List, Member, PACK_SCHEMA, Place};
+pub use list::{Coding, Holds, List, Member, Place};
 pub use read::Pack;
 pub use unpack::Unpacked;
 pub use write::{Existing, write};
@@ -93,6 +93,9 @@ const GUARD: &str = "calicolab-pack";
 
 /// The second.
 const LIST: &str = "list.json";
+
+/// Version of packs; raised when a reader of the old ones could misunderstand.
+pub const PACK_SCHEMA: u32 = 1;
 
 /// The first words of the first member.
 const MARK: &str = "calicolab pack ";

@@ -107,6 +107,9 @@ pub enum FaultVerb {
     Clear {
         /// Their words; all that stand if left out
         faults: Vec<String>,
+        /// Only undo: the next `verify` proves
+        #[arg(long, conflicts_with = "output")]
+        no_proof: bool,
         #[command(flatten)]
         which: Which,
         #[command(flatten)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::bring;
+use super::calm;
 use super::cx::{Cx, not_locked};
 use super::kept::{connect, keep, plan_of};
 use super::verify;
@@ -59,7 +60,8 @@ pub async fn explain(cx: &Cx<'_>, cluster: &ClusterName, want: &Want) -> Result<
             proof.findings.retain(|finding| checks.contains(&finding.check));
             proof
         } else {
-            let proof = prove(&plan, &checks, &askers, Pace::AtOnce, want.patience, &cx.events).await;
+            let mut proof = prove(&plan, &checks, &askers, Pace::AtOnce, want.patience, &cx.events).await;
+            calm::compare_and_recall(&folder, &plan, &mut proof)?;
             keep(&folder, &proof)?;
             proof
         };

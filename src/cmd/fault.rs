@@ -8,10 +8,10 @@ use standing::{active, remember};
 
 use super::cx::{Cx, node_named, not_locked};
 use super::kept::{connect, plan_of};
-use super::{snapshot, verify};
+use super::{calm, snapshot, verify};
 use crate::cluster::state::Phase;
 use crate::command::{Argv, Ended};
-use crate::event::{Event, Step};
+use crate::event::Event;
 use crate::failure::{Exit, Failure};
 use crate::fault::{Active, Fault, Honest, catalogue, node};
 use crate::guest::Kind;
@@ -85,6 +85,7 @@ pub async fn add(cx: &Cx<'_>, cluster: &ClusterName, want: &Want) -> Result<Acti
     let one = Active { fault: fault.id.into(), node: about.clone(), on: fault.on(&plan, &about), since, until };
     all.retain(|known| known.fault != one.fault);
     all.push(one.clone());
+    calm::disturbed(&folder)?;
     remember(&folder, &all)?;
     let remotes = connect(cx, cluster, &plan, state).await?;
     for node in &one.on {
@@ -120,8 +121,7 @@ async fn on(remotes: &PerNode<Result<Remote, SshError>>, node: &NodeName, argv: 
 
 /// Undo these faults, or all that stand, and prove the cluster again.
 pub async fn clear(cx: &Cx<'_>, cluster: &ClusterName, words: &[String]) -> Result<Proof, Failure> {
-    let wanted: Vec<&Fault> = words.iter().map(|word| named(word)).collect::<Result<_, _>>()?;
-    undo(cx, cluster, &wanted).await?;
+    undo(cx, cluster, words).await?;
     // Sessions begin again as after a boot: as long as that may take, on a busy host too.
     let patience = Some(Duration::from_secs(plan_of(cx, cluster)?.proof.up_s));
     let want = verify::Want { checks: Vec::new(), patience, without_stability: false };
@@ -146,8 +146,10 @@ fn refused(proof: &Proof) -> bool {
     never.peek().is_some() && never.all(|one| one.check.layer() == Layer::Session)
 }
 
-async fn undo(cx: &Cx<'_>, cluster: &ClusterName, wanted: &[&Fault]) -> Result<(), Failure> {
-    cx.events.tell(Event::Begin { verb: "fault clear".into(), cluster: cluster.to_string(), steps: vec![Step::Prove] });
+/// The same without a proof.
+pub async fn undo(cx: &Cx<'_>, cluster: &ClusterName, words: &[String]) -> Result<(), Failure> {
+    let wanted: Vec<&Fault> = words.iter().map(|word| named(word)).collect::<Result<_, _>>()?;
+    cx.events.tell(Event::Begin { verb: "fault clear".into(), cluster: cluster.to_string(), steps: Vec::new() });
     let locked = cx.home.lock(cluster).map_err(|error| not_locked(cluster, &error))?;
     let (plan, folder) = (plan_of(cx, cluster)?, locked.folder());
     let mut all = active(&folder);

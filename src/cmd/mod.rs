@@ -3,6 +3,7 @@
 pub mod bring;
 pub mod bundle;
 pub mod cache;
+pub mod calm;
 pub mod cx;
 pub mod doctor;
 pub mod down;

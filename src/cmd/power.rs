@@ -11,6 +11,7 @@ use crate::machine::{Place, Power, Provider, choose};
 use crate::proof::Proof;
 use crate::wait::{self, Asked, Patience};
 
+use super::calm;
 use super::cx::not_locked;
 use super::cx::{Cx, counted};
 use super::kept;
@@ -24,6 +25,7 @@ pub async fn stop(cx: &Cx<'_>, cluster: &ClusterName) -> Result<(), Failure> {
     cx.events.tell(Event::Begin { verb: "stop".into(), cluster: cluster.to_string(), steps: vec![Step::Stop] });
     let mut locked = cx.home.lock(cluster).map_err(|error| not_locked(cluster, &error))?;
     let place = cx.place(cluster)?;
+    calm::disturbed(&locked.folder())?;
     let stopping = async {
         let plan = kept::plan_of(cx, cluster)?;
         let provider = choose(cx.providers, Some(locked.state().provider), &plan)

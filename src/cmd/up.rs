@@ -17,6 +17,7 @@ use crate::proof::{Proof, expect};
 use crate::ssh::Remote;
 
 use super::bring::{self, Site};
+use super::calm;
 use super::cx::{Cx, counted, not_locked};
 use super::down::{self, OfPoints};
 use super::draft::{Draft, complete, installable};
@@ -235,6 +236,7 @@ async fn raise(cx: &Cx<'_>, want: &Want, planned: &Planned<'_>, locked: &mut Loc
         let remotes = kept::connect(cx, &plan.cluster, plan, locked.state()).await?;
         return prove(cx, plan, &bring::askers_or_why(&remotes), locked, patient(plan)).await;
     }
+    calm::disturbed(&locked.folder())?;
     let leased = lease(cx, plan, locked, running).await?;
     record(locked, |state| {
         state.phase = Phase::Raising;
@@ -279,7 +281,9 @@ pub async fn prove(
 ) -> Result<Proof, Failure> {
     let checks = expect::expect(plan);
     let taking = async {
-        let proof = crate::proof::round::prove(plan, &checks, askers, pace, patience, &cx.events).await;
+        let mut proof = crate::proof::round::prove(plan, &checks, askers, pace, patience, &cx.events).await;
+        calm::compare(&locked.folder(), plan, &mut proof)?;
+        proof.flapped.iter().for_each(|flap| cx.events.warn(flap.to_string()));
         let outcome = verify::outcome(&proof);
         let verdict = verify::unproven(&plan.cluster, &proof);
         let last = keep(&locked.folder(), &proof)?;

@@ -13,6 +13,7 @@ use crate::proof::round::{Pace, prove};
 use crate::proof::{Check, Proof, expect};
 
 use super::bring;
+use super::calm;
 use super::cx::not_locked;
 use super::cx::{Cx, counted};
 use super::kept::{connect, keep, plan_of};
@@ -46,8 +47,11 @@ pub async fn verify(cx: &Cx<'_>, cluster: &ClusterName, want: &Want) -> Result<P
     let taking = async {
         let remotes = connect(cx, cluster, &plan, &state).await?;
         let patience = want.patience.unwrap_or(Duration::from_secs(plan.proof.verify_s));
-        let proof = prove(&plan, &checks, &bring::askers_or_why(&remotes), Pace::AtOnce, patience, &cx.events).await;
-        let last = keep(&cx.home.folder(cluster), &proof)?;
+        let (askers, folder) = (bring::askers_or_why(&remotes), cx.home.folder(cluster));
+        let mut proof = prove(&plan, &checks, &askers, Pace::AtOnce, patience, &cx.events).await;
+        calm::compare(&folder, &plan, &mut proof)?;
+        proof.flapped.iter().for_each(|flap| cx.events.warn(flap.to_string()));
+        let last = keep(&folder, &proof)?;
         // Who holds the cluster writes its state; a look from beside is kept as a proof file only.
         if let Ok(mut locked) = cx.home.lock(cluster)
             && want.checks.is_empty()

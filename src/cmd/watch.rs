@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::bring;
+use super::calm;
 use super::cx::{Cx, not_locked};
 use super::kept::{connect, plan_of};
 use super::verify::chosen;
@@ -13,6 +14,7 @@ use crate::lab::plan::Plan;
 use crate::proof::Proof;
 use crate::proof::change::{Change, changes};
 use crate::proof::check::Layer;
+use crate::proof::flap::flapped;
 use crate::proof::round::{Pace, prove};
 
 /// What is asked of `watch`.
@@ -44,7 +46,9 @@ pub async fn watch(cx: &Cx<'_>, cluster: &ClusterName, want: &Want, seen: &mut S
     }
     // What a round says while it is taken is nothing to who sees its end.
     let (quiet, _) = Events::channel();
+    let folder = cx.home.folder(cluster);
     let mut last: Option<Proof> = None;
+    let mut proven: Option<Proof> = None;
     let mut remotes = None;
     for number in 1.. {
         let look = async {
@@ -56,13 +60,25 @@ pub async fn watch(cx: &Cx<'_>, cluster: &ClusterName, want: &Want, seen: &mut S
             let proof = prove(&plan, &checks, &askers, Pace::AtOnce, Duration::ZERO, &quiet).await;
             Ok::<_, Failure>((proof, open))
         };
-        let (proof, open) = tokio::select! {
+        let (mut proof, open) = tokio::select! {
             biased;
             () = cx.interrupt.told() => break,
             look = look => look?,
         };
         // Who could not be asked is tried anew.
         remotes = (!proof.findings.iter().any(|one| one.verdict.mark() == Mark::Unknown)).then_some(open);
+        // What stories of ours end is no flap; whoever proved it meanwhile is newer than our own last look.
+        let before = match (calm::last(&folder), &last) {
+            (Some(base), Some(last)) if proven.as_ref().is_some_and(|known| known.nonce == base.nonce) => {
+                proven = Some(base);
+                Some(last)
+            }
+            (base, _) => {
+                proven = base;
+                proven.as_ref()
+            }
+        };
+        proof.flapped = before.map_or_else(Vec::new, |before| flapped(before, &proof, &plan));
         let changed = changes(last.as_ref(), &proof);
         seen(&plan, number, &proof, &changed);
         last = Some(proof);

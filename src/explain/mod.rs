@@ -3,6 +3,7 @@
 pub mod chain;
 pub mod diags;
 mod facts;
+mod flaps;
 pub mod gather;
 mod rules;
 pub mod table;
@@ -195,6 +196,7 @@ pub fn explain(evidence: &Evidence, plan: &Plan) -> Diagnosis {
             }
         }
     }
+    warnings.extend(evidence.proof.flapped.iter().map(|flap| flaps::warning(flap, &facts)));
     // The table stands in the order of the chain, and `sort_by_key` keeps it within a link.
     causes.sort_by_key(|cause| cause.link);
     let open = if causes.is_empty() { undecided(&failing, &facts) } else { Vec::new() };

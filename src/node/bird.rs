@@ -16,6 +16,11 @@ pub struct Bird {
     pub router_id: Option<Ipv4Addr>,
     /// Its own clock in its own time zone, if `show status` was asked.
     pub now: Option<DateTime>,
+    /// When it began, by the same clock. It counts in time that nobody can set and prints that beside the clock of the
+    /// read, so that two moments of one read are apart by what really passed.
+    pub booted: Option<DateTime>,
+    /// Which of its runs this is, by systemd's word for it.
+    pub run: Option<String>,
     /// Whether it is still recovering from a graceful restart.
     pub recovering: bool,
     /// Its protocols in its own order.
@@ -88,7 +93,9 @@ pub enum BirdError {
 /// One birdc fed with both commands would be cheaper, but it ends with its input and loses what a slow machine has
 /// not answered by then. It is bounded on the node: a stopped BIRD accepts the connection and never answers.
 pub fn ask() -> Argv {
-    const BOTH: &str = "timeout -k 1 4 birdc -r show status && timeout -k 1 4 birdc -r show protocols all";
+    const BOTH: &str = "timeout -k 1 4 birdc -r show status && \
+        echo \"Run $(readlink /run/systemd/units/invocation:bird.service)\" && \
+        timeout -k 1 4 birdc -r show protocols all";
     Argv::script(BOTH, [""; 0])
 }
 
@@ -100,7 +107,15 @@ pub fn ask_routes() -> Argv {
 impl Bird {
     /// Read the answer to [`ask`], or to `show protocols` with or without `all`, of BIRD 1.6 or 2.
     pub fn parse(text: &str) -> Result<Self, BirdError> {
-        let mut bird = Self { version: None, router_id: None, now: None, recovering: false, protocols: Vec::new() };
+        let mut bird = Self {
+            version: None,
+            router_id: None,
+            now: None,
+            booted: None,
+            run: None,
+            recovering: false,
+            protocols: Vec::new(),
+        };
         let mut in_table = false;
         for line in text.lines().map(without_prompt) {
             if in_table {
@@ -132,6 +147,10 @@ impl Bird {
             self.router_id = id.parse().ok();
         } else if let Some(now) = line.strip_prefix("Current server time is ") {
             self.now = now.parse().ok();
+        } else if let Some(booted) = line.strip_prefix("Last reboot on ") {
+            self.booted = booted.parse().ok();
+        } else if let Some(run) = line.strip_prefix("Run ") {
+            self.run = Some(run.trim().to_owned()).filter(|run| !run.is_empty());
         } else if line.starts_with("Graceful restart recovery in progress") {
             self.recovering = true;
         }
@@ -171,7 +190,7 @@ impl Protocol {
         let (seconds, coarse) = match self.since {
             Since::Unreadable => return None,
             Since::Date(_) => return Some(Duration::from_secs(PRINTED_AS_TIME.unsigned_abs())),
-            Since::Both(then) => ((now - then).total(jiff::Unit::Second).ok()?, is_whole(then.time())),
+            Since::Both(then) => (now.duration_since(then).as_secs_f64(), is_whole(then.time())),
             Since::Time(then) => {
                 let day = 86_400.0;
                 let since = (now.time() - then).total(jiff::Unit::Second).ok()?;

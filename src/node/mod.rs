@@ -1,5 +1,6 @@
 //! What runs on a node: how it is asked, and its answer as a value; pure.
 
+pub mod alive;
 pub mod bird;
 pub mod bird_conf;
 pub mod certificate;

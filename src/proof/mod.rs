@@ -5,6 +5,7 @@ pub mod change;
 pub mod check;
 pub mod driver;
 pub mod expect;
+pub mod flap;
 pub mod round;
 
 mod dns;
@@ -35,6 +36,7 @@ use crate::lab::plan::Plan;
 use crate::node::container;
 
 pub use check::{Check, Layer};
+pub use flap::Flap;
 
 /// Version of a proof file.
 pub const PROOF_SCHEMA: u32 = 1;
@@ -65,6 +67,9 @@ pub struct Proof {
     pub clocks: BTreeMap<NodeName, Clock>,
     /// One for each check, in the order of the chain.
     pub findings: Vec<Finding>,
+    /// Sessions that ended and came back since the last proof, though nobody of ours was at work.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flapped: Vec<Flap>,
 }
 
 /// How one check ended.

@@ -364,6 +364,7 @@ impl<'a> Taking<'a> {
             findings: findings.collect(),
             readings: self.readings.by_probe.values().cloned().collect(),
             clocks: self.readings.clocks.clone(),
+            flapped: Vec::new(),
         }
     }
 }

@@ -59,6 +59,7 @@ pub fn proof(plan: &Plan, verdicts: &[Verdict]) -> super::Proof {
         readings: Vec::new(),
         clocks: std::collections::BTreeMap::new(),
         findings: checks.into_iter().zip(given).map(finding).collect(),
+        flapped: Vec::new(),
     }
 }
 

@@ -3,12 +3,30 @@
 use std::time::Duration;
 
 use super::{Judged, Place, Probe, Scene, Verdict};
+use crate::lab::file::Timers;
 use crate::lab::name::NodeName;
+use crate::lab::plan::Plan;
+use crate::node::alive::{self, Alive};
 use crate::node::bird::{self, Bgp, Bird};
 
 /// What does its BIRD say?
 pub(super) fn bird(node: &NodeName) -> Probe {
     Probe { node: node.clone(), place: Place::Node, argv: bird::ask() }
+}
+
+/// What a session is judged by.
+pub(super) fn probes(plan: &Plan, node: &NodeName) -> Vec<Probe> {
+    std::iter::once(bird(node)).chain(must_answer(plan).then(|| alive(node))).collect()
+}
+
+/// On Calico's own timers a peer that is cut off is called Established for minutes: it is asked whether it answers.
+fn must_answer(plan: &Plan) -> bool {
+    plan.bgp.timers == Timers::Calico && plan.kubernetes.is_none()
+}
+
+/// Do its peers answer over their sessions?
+fn alive(node: &NodeName) -> Probe {
+    Probe { node: node.clone(), place: Place::Node, argv: alive::ask() }
 }
 
 fn read(scene: &Scene<'_>, node: &NodeName) -> Result<Bird, Verdict> {
@@ -88,6 +106,13 @@ pub(super) fn judge_session(scene: &Scene<'_>, node: &NodeName, peer: &NodeName)
     if let Some(silent) = silent(bgp) {
         return Err(Verdict::not_yet(format!(
             "{node} with {peer} is called Established, and nothing came from there for {silent:.0} s"
+        )));
+    }
+    if must_answer(scene.plan)
+        && Alive::parse(&scene.heard(&alive(node))?.stdout).received(other.address).unwrap_or_default() == 0
+    {
+        return Err(Verdict::not_yet(format!(
+            "{node} with {peer} is called Established, and nothing came from there for 2 s after it was asked"
         )));
     }
     let stable = Duration::from_secs(scene.plan.proof.stability_s);

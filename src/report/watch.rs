@@ -11,7 +11,7 @@ use crate::event::Mark;
 use crate::lab::name::NodeName;
 use crate::lab::plan::Plan;
 use crate::proof::change::Change;
-use crate::proof::{Proof, Verdict};
+use crate::proof::{Flap, Proof, Verdict};
 
 /// The most failing checks that stand under the picture.
 const SHOWN: usize = 8;
@@ -36,6 +36,9 @@ impl Live {
         for change in look.changes {
             // A terminal that is gone is no failure.
             let _ = self.screen.println(line(change, look.at, &TimeZone::system()));
+        }
+        for flap in &look.proof.flapped {
+            let _ = self.screen.println(flapped(flap, look.at, &TimeZone::system()));
         }
         self.picture.set_message(picture(plan, look, &TimeZone::system()));
         self.picture.tick();
@@ -69,7 +72,13 @@ pub struct Look<'a> {
 pub fn lines(plan: &Plan, look: &Look<'_>) -> String {
     let zone = TimeZone::system();
     let first = if look.number == 1 { head(plan, look, &zone) } else { String::new() };
-    look.changes.iter().fold(first, |text, change| text + &line(change, look.at, &zone) + "\n")
+    let changes = look.changes.iter().map(|change| line(change, look.at, &zone));
+    let flaps = look.proof.flapped.iter().map(|flap| flapped(flap, look.at, &zone));
+    changes.chain(flaps).fold(first, |text, line| text + &line + "\n")
+}
+
+fn flapped(flap: &Flap, at: Timestamp, zone: &TimeZone) -> String {
+    format!("{}  {:<16}  {flap}", clock(at, zone), "flapped")
 }
 
 fn line(change: &Change, at: Timestamp, zone: &TimeZone) -> String {

@@ -88,6 +88,7 @@ async fn watched(cx: &Cx<'_>, cluster: &ClusterName, want: &watch::Want, quiet: 
                     let (check, mark) = (finding.id.to_string(), finding.verdict.mark());
                     events.tell(Event::Check { check, mark, text: finding.verdict.text().into() });
                 }
+                proof.flapped.iter().for_each(|flap| events.warn(flap.to_string()));
             }
             (None, None) => match lines(plan, &look) {
                 nothing if nothing.is_empty() => {}
@@ -128,7 +129,11 @@ async fn faults(cx: &Cx<'_>, verb: &FaultVerb, quiet: Stream<'_>) -> Result<Exit
             }
             Ok(Exit::Done)
         }
-        FaultVerb::Clear { faults, which, form } => {
+        FaultVerb::Clear { faults, no_proof: true, which, form: _ } => {
+            fault::undo(cx, &cx.which(which.name.as_deref())?, faults).await?;
+            Ok(Exit::Done)
+        }
+        FaultVerb::Clear { faults, no_proof: false, which, form } => {
             let cluster = cx.which(which.name.as_deref())?;
             let proof = fault::clear(cx, &cluster, faults).await?;
             show_proof(&proof, form.output, quiet, false);

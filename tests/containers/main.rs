@@ -11,6 +11,7 @@ mod contract;
 mod crash;
 mod damage;
 mod faults;
+mod flaps;
 mod lab;
 mod left;
 mod nspawn;
@@ -48,6 +49,7 @@ fn tests() -> ExitCode {
         ("bad_luck", bad_luck::ALL),
         ("damage", damage::ALL),
         ("faults", faults::ALL),
+        ("flaps", flaps::ALL),
         ("bundle", bundle::ALL),
         ("crash", crash::ALL),
     ] {

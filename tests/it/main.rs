@@ -4,6 +4,7 @@ mod archive;
 mod cli;
 mod cloud_init;
 mod download;
+mod flap;
 mod image;
 mod member;
 mod os_image;

@@ -1,6 +1,7 @@
 //! The house rules that no compiler keeps: arrows between modules, file lengths, where words may go.
 
 mod arrows;
+mod circles;
 mod words;
 
 use std::path::Path;

@@ -49,7 +49,9 @@ pub fn tried(lab: &Lab, fault: &Value) -> Tried {
     let layer = failing.first().map_or(Value::Null, |check| check["layer"].clone());
     // From its being made until the earliest check said so; the rest of the proof may take longer.
     let seen = made + failing.first().and_then(|check| check["took_s"].as_f64()).unwrap_or_default();
+    let reads = Instant::now();
     let diagnosis = lab.json(&["explain", "--last", "-o", "json"], 0);
+    let explained = reads.elapsed().as_secs_f64();
     let named = diagnosis["first"]["id"].as_str().unwrap_or("nothing");
     let right = if broken.is_null() {
         // What breaks nothing may be warned of.
@@ -72,7 +74,10 @@ pub fn tried(lab: &Lab, fault: &Value) -> Tried {
     }
     let wrong = !(right && undone);
     Tried {
-        line: format!("{word:<18} {by:<34} {named:<18} {seen:>5.1} s{}\n", if wrong { "  WRONG" } else { "" }),
+        line: format!(
+            "{word:<18} {by:<34} {named:<18} {seen:>5.1} s  {explained:>5.1} s{}\n",
+            if wrong { "  WRONG" } else { "" }
+        ),
         wrong: wrong.then(|| format!("{diagnosis:#}\n{word}: seen in {layer} by {by}, named {named}, undone {undone}")),
     }
 }

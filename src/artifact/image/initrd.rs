@@ -3,20 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use super::Recipe;
+use super::recipe::{Initrd, Recipe};
 use crate::artifact::FetchError;
 use crate::artifact::files::failed;
 
 /// Names under which the init calls busybox.
 const APPLETS: [&str; 4] = ["insmod", "mount", "sh", "switch_root"];
-
-/// What the recipe says of the initrd.
-pub(super) struct Initrd {
-    /// The init, a script.
-    pub init: Vec<u8>,
-    /// Names of modules, without path and `.ko`, in the order they are loaded.
-    pub modules: Vec<String>,
-}
 
 /// What direct boot takes out of a tree.
 pub(super) struct FromTree {

@@ -1,6 +1,5 @@
 //! What an image is made of: a folder of files, parsed before anything is built.
 
-use super::initrd::Initrd;
 use crate::artifact::FetchError;
 use crate::artifact::files::sha256_of;
 use crate::lab::pin::Digest;
@@ -39,6 +38,14 @@ pub struct RecipeFile {
     pub content: Vec<u8>,
     /// Whether it may be run.
     pub executable: bool,
+}
+
+/// What a recipe says of the initrd.
+pub(super) struct Initrd {
+    /// The init, a script.
+    pub init: Vec<u8>,
+    /// Names of modules, without path and `.ko`, in the order they are loaded.
+    pub modules: Vec<String>,
 }
 
 /// A recipe that is whole.

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::list::PACK_SCHEMA;
+use super::PACK_SCHEMA;
 use crate::artifact::FetchError;
 use crate::lab::pin::Digest;
 

@@ -5,13 +5,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::PackError;
+use super::{PACK_SCHEMA, PackError};
 use crate::artifact::image::FILES;
 use crate::lab::name::LabName;
 use crate::lab::pin::{Arch, Digest};
-
-/// Version of packs; raised when a reader of the old ones could misunderstand.
-pub const PACK_SCHEMA: u32 = 1;
 
 /// The list itself as it lies in a pack (`list.json`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

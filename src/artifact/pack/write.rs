@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::coding;
 use super::header::{BLOCK, header, padding, room};
-use super::list::{Coding, Holds, List, Member, PACK_SCHEMA};
-use super::{Bytes, Contents, GUARD, LIST, PackError, Piece, guard};
+use super::list::{Coding, Holds, List, Member};
+use super::{Bytes, Contents, GUARD, LIST, PACK_SCHEMA, PackError, Piece, guard};
 use crate::artifact::error::CANNOT_SERIALISE;
 use crate::artifact::files::{Summed, blocking, sha256_of};
 use crate::durable;

@@ -25,6 +25,7 @@ use crate::ssh::keys::ClusterKeys;
 use crate::ssh::{Remote, SshError};
 
 use super::super::bring::{self, know};
+use super::super::calm;
 use super::super::cx::{ANSWER, Cx, counted, not_locked};
 use super::super::kept;
 use super::super::made::Made;
@@ -168,6 +169,7 @@ pub(super) async fn returned(
     let failed = |error: &(dyn std::error::Error + 'static)| {
         Failure::new(Exit::Unexpected, "point.restore", format!("bring back `{}`", point.name)).because(error)
     };
+    calm::disturbed(&locked.folder())?;
     let leased = leased(site, locked, running).await?;
     points.set_returning(&point.name).map_err(|error| failed(&error))?;
     let begun = locked.record(|state| {

@@ -221,6 +221,7 @@ pub fn json(proof: &Proof) -> Value {
         "without_stability": proof.without_stability,
         "exit_code": outcome(proof).exit_code(),
         "counts": counts,
+        "flapped": proof.flapped,
         "earliest_failing": earliest(proof).map(|finding| &finding.id),
         "checks": checks.collect::<Vec<_>>(),
     })

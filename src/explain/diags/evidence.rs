@@ -60,6 +60,7 @@ pub(super) fn diags(sorted: &Sorted<'_>, members: &Members) -> Option<Diags> {
         readings: Vec::new(),
         clocks: BTreeMap::new(),
         findings,
+        flapped: Vec::new(),
     };
     let blind = blind(&known, members);
     Some(Diags { evidence: Evidence { schema: SCHEMA, origin: Origin::Diags, proof, nodes }, plan, blind })

@@ -112,6 +112,7 @@ fn age_is_the_least_it_can_be() {
     assert_eq!(at("23:59:58", "2026-11-22 00:00:04"), Some(5000), "over midnight");
     assert_eq!(at("14:24:51", "2026-11-21 14:24:50"), Some(0), "a moment ahead of the clock is no day ago");
     assert_eq!(at("2026-11-21 23:59:58", "2026-11-22 00:00:04"), Some(5000));
+    assert_eq!(at("2026-11-19 14:00:00.000001", "2026-11-21 14:00:00.000001"), Some(172_800_000), "longer than a day");
     assert_eq!(at("2026-11-20", "2026-11-21 14:00:00"), Some(72_000_000));
     assert_eq!(at("soon", "2026-11-21 14:00:00"), None);
 }

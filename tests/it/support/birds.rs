@@ -37,6 +37,8 @@ pub enum Twist {
     ExtraPeer,
     /// The lab network is not known to BIRD, so that next hops do not resolve.
     NoDirect,
+    /// Its timers are Calico's own.
+    Slow,
 }
 
 const PACKAGES: [&str; 6] = ["bird", "bird2", "libssh-gcrypt-4", "libreadline8", "iputils-ping", "busybox-static"];
@@ -143,6 +145,14 @@ impl Birds {
         let _ = fs::remove_file(self.node_folder(index).join("ctl"));
     }
 
+    /// Run a program in a node's namespace, its own programs first.
+    pub fn inside(&self, index: usize, words: &[&str]) {
+        let bin = self.node_folder(index).join("bin");
+        let path = format!("PATH={}:{}", bin.display(), std::env::var("PATH").expect("a path"));
+        let status = Command::new("nsenter").args([&self.entrance(index), "env", &path]).args(words).status();
+        assert!(status.expect("this test needs nsenter: install util-linux").success(), "{words:?}");
+    }
+
     /// Pull a node's plug out of the switch.
     pub fn cut(&self, index: usize) {
         ip(&["-n", &self.switch(), "link", "set", &format!("port{index}"), "down"]);
@@ -239,7 +249,9 @@ impl Birds {
         let kernel = channel("import none; export where source = RTS_STATIC || source = RTS_BGP;");
         let _ = writeln!(text, "protocol kernel {{ scan time 1; {kernel} }}");
         let routes = channel("import all; export where source = RTS_STATIC || source = RTS_BGP;");
-        let timers = "hold time 3; keepalive time 1; connect delay time 1; connect retry time 1; error wait time 1,1;";
+        let hold =
+            if twist == Twist::Slow { "hold time 240; keepalive time 80" } else { "hold time 3; keepalive time 1" };
+        let timers = format!("{hold}; connect delay time 1; connect retry time 1; error wait time 1,1;");
         let _ = writeln!(text, "template bgp lab {{ local {address} as {asn}; {timers} {routes} }}");
         for peer in &node.peers {
             let passive = if peer.passive { "passive on;" } else { "" };

@@ -53,13 +53,13 @@ fn part(path: &str) -> &str {
     path.split(['/', '.']).next().unwrap_or(path)
 }
 
-/// What is named by `crate::…` (or what `root` is) in the product's code of a file, groups in braces included.
-fn uses(file: &File, root: &str) -> BTreeSet<String> {
+/// What is named by `crate::…` in the product's code of a file, groups in braces included.
+fn uses(file: &File) -> BTreeSet<String> {
     let code: Vec<&str> = file.code().map(|(_, line)| line).collect();
     let code = code.join("\n");
     let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
     let mut used = BTreeSet::new();
-    for after in code.split(root).skip(1) {
+    for after in code.split("crate::").skip(1) {
         match after.strip_prefix('{') {
             None => {
                 used.insert(word(after));
@@ -86,7 +86,7 @@ fn nothing_points_up() {
             found.push(format!("{}: `{own}` has no place in the house", file.path));
             continue;
         };
-        for other in uses(file, "crate::") {
+        for other in uses(file) {
             if other != own && !may.contains(&other.as_str()) {
                 found.push(format!("{}: uses {other}", file.path));
             }
@@ -104,32 +104,8 @@ fn the_house_stands_in_order() {
     }
 }
 
-/// Folders of one task in many files: each of these may be read with nothing in mind but those below it.
-const ONE_WAY: &[&str] = &["src/machine/incus/"];
-
-#[test]
-fn files_of_one_task_name_each_other_one_way() {
-    let tree = tree();
-    for folder in ONE_WAY {
-        let own = tree.iter().filter_map(|file| Some((file.path.strip_prefix(folder)?.strip_suffix(".rs")?, file)));
-        let own = own.filter(|(name, file)| *name != "mod" && !of_tests(file));
-        let mut left: BTreeMap<&str, BTreeSet<String>> =
-            own.map(|(name, file)| (name, uses(file, "super::"))).collect();
-        assert!(left.len() > 1, "{folder} has no files");
-        loop {
-            let names: BTreeSet<String> = left.keys().map(|&name| name.to_owned()).collect();
-            left.retain(|name, used| used.iter().any(|used| used != name && names.contains(used)));
-            if left.len() == names.len() {
-                break;
-            }
-        }
-        let circle: Vec<String> = left.iter().map(|(name, used)| format!("{folder}{name}.rs: {used:?}")).collect();
-        none("no file is of use to one that it uses", &circle);
-    }
-}
-
 /// Tests, and what only tests use, may look around.
-fn of_tests(file: &File) -> bool {
+pub(super) fn of_tests(file: &File) -> bool {
     let helper = ["/support.rs", "/samples.rs", "/example.rs"].iter().any(|end| file.path.ends_with(end));
     file.of_tests() || helper
 }

@@ -28,6 +28,7 @@ fn proof(bad: &[(&str, Verdict)]) -> Proof {
         rounds: 3,
         readings: vec![Reading { probe, answer: Answer::Said(output), at: jiff::Timestamp::UNIX_EPOCH }],
         clocks: BTreeMap::new(),
+        flapped: Vec::new(),
         findings: findings.collect(),
     }
 }
