@@ -15,6 +15,9 @@ use super::tree;
 
 #[cfg(test)]
 mod tests;
+mod vagrantfile;
+
+pub use vagrantfile::{Boot, Given, Names, Surroundings, vagrantfile};
 
 /// What a cluster's seeds hold that no plan may: made anew for each cluster.
 pub struct Secrets {
@@ -169,19 +172,7 @@ fn seen(value: impl Serialize) -> Value {
 }
 
 fn environment(library: &Library, flavour: &str) -> Environment<'static> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    // A line that holds a block tag alone leaves nothing behind, or no YAML could be laid out readably.
-    let syntax = minijinja::syntax::SyntaxConfig::builder()
-        .trim_blocks(true)
-        .lstrip_blocks(true)
-        .keep_trailing_newline(true)
-        .build()
-        .expect("the usual delimiters");
-    environment.set_syntax(syntax);
-    // What is undefined is named only with this; no error is printed in its long form, so no secret goes with it.
-    environment.set_debug(true);
+    let mut environment = strict();
     let (templates, files) = (library.clone(), library.clone());
     environment.set_loader(move |path| match templates.template(path) {
         Ok(found) => Ok(Some(found.text)),
@@ -195,6 +186,24 @@ fn environment(library: &Library, flavour: &str) -> Environment<'static> {
         let found = files.template(&resolved(&files, &flavour, &path));
         found.map(|found| found.text).map_err(|error| minijinja::Error::new(ErrorKind::InvalidOperation, chain(&error)))
     });
+    environment
+}
+
+/// No unknown names, no escapes but those asked for, no lines left by tags.
+fn strict() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    // A line that holds a block tag alone leaves nothing behind, or no YAML could be laid out readably.
+    let syntax = minijinja::syntax::SyntaxConfig::builder()
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .keep_trailing_newline(true)
+        .build()
+        .expect("the usual delimiters");
+    environment.set_syntax(syntax);
+    // What is undefined is named only with this; no error is printed in its long form, so no secret goes with it.
+    environment.set_debug(true);
     environment.add_filter("json", json);
     environment.add_filter("yaml", yaml);
     environment

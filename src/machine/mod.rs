@@ -2,11 +2,16 @@
 
 mod choose;
 pub mod incus;
+mod names;
 pub mod qemu;
 pub mod seed;
+mod uplink;
 
 pub use crate::guest::{Kind, Leased, Machine, Target};
 pub use choose::{Choice, ChooseError, choose};
+
+use names::Names;
+use uplink::Uplink;
 
 use std::path::{Path, PathBuf};
 

@@ -6,9 +6,9 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Deserializer};
 
-use super::names::{LABEL, NODE, Names};
+use super::settings::{LABEL, NODE};
 use crate::lab::name::NodeName;
-use crate::machine::Power;
+use crate::machine::{Names, Power};
 
 /// Keys and values that the daemon keeps with a thing.
 pub type Config = BTreeMap<String, String>;

@@ -9,10 +9,9 @@ use super::answer::{Instance, Network, Profile, is_ours};
 use super::client::Client;
 use super::failed;
 use super::instance;
-use super::names::Names;
 use super::record;
 use super::words::ALL;
-use crate::machine::{Place, Power, ProviderError};
+use crate::machine::{Names, Place, Power, ProviderError};
 use crate::wait::{self, Asked, Patience};
 
 /// How long instances may take to power off by themselves.

@@ -2,11 +2,11 @@
 
 use super::answer::{self, Pool, PoolResources, Profile};
 use super::client::{Client, Silence};
-use super::names::{LABEL, NODE, Names};
+use super::settings::{LABEL, NODE};
 use super::words::Dialect;
 use crate::command;
 use crate::lab::plan::Plan;
-use crate::machine::{Estimate, Lack, ProviderError};
+use crate::machine::{Estimate, Lack, Names, ProviderError};
 
 /// Memory that a node's own daemons take.
 const NODE_MIB: u64 = 160;

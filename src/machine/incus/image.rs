@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::answer::Image;
 use super::client::Client;
-use super::names::IMAGE;
+use super::settings::IMAGE;
 use crate::durable;
 use crate::machine::ProviderError;
 use crate::machine::incus::failed;

@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 use super::answer::{Instance, Profile, is_ours};
 use super::client::Client;
 use super::image::{META_DATA, RESOLVER, UPLINK, USER_DATA};
-use super::names::{LABEL, NODE, Names};
-use super::network::Uplink;
+use super::settings::{LABEL, NODE};
+
 use crate::lab::name::NodeName;
 use crate::lab::plan::{NetworkPlan, NodePlan};
-use crate::machine::{ProviderError, Seed};
+use crate::machine::{Names, ProviderError, Seed, Uplink};
 
 /// Where a node finds the artifacts: the installer looks there.
 const PAYLOAD: &str = "/opt/calicolab-payload.tar";
@@ -18,7 +18,7 @@ const PAYLOAD: &str = "/opt/calicolab-payload.tar";
 ///
 /// Unprivileged: root in a node is nobody on the host.
 fn profile(names: &Names, pool: &str) -> Value {
-    json!({"name": names.profile(), "description": "nodes of a calicolab cluster", "config": {
+    json!({"name": names.base(), "description": "nodes of a calicolab cluster", "config": {
         LABEL: names.label(),
         // runc mounts a /proc of its own for each container, which the kernel allows only where an unmasked one is.
         "security.nesting": "true",
@@ -39,7 +39,7 @@ fn instance(
     let card = |device: &str, network: &str, mac: &str| json!({"type": "nic", "network": network, "name": device, "hwaddr": mac});
     let (nat, lab) = (&network.nat_device, &network.lab_device);
     let mut asked = json!({
-        "profiles": [names.profile()],
+        "profiles": [names.base()],
         "config": {
             LABEL: names.label(),
             NODE: node,
@@ -67,9 +67,9 @@ fn instance(
 /// Make the profile unless it is there.
 pub async fn ensure_profile(client: &Client, names: &Names, pool: &str) -> Result<(), ProviderError> {
     let there: Vec<Profile> = client.get("/1.0/profiles?recursion=1").await?;
-    match there.iter().find(|profile| profile.name == names.profile()) {
+    match there.iter().find(|profile| profile.name == names.base()) {
         Some(profile) if is_ours(names, &profile.config) => Ok(()),
-        Some(_) => Err(ProviderError::Taken { what: format!("a profile with the name {}", names.profile()) }),
+        Some(_) => Err(ProviderError::Taken { what: format!("a profile with the name {}", names.base()) }),
         None => client.post("/1.0/profiles", &profile(names, pool), "making the nodes' profile").await,
     }
 }

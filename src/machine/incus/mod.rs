@@ -6,9 +6,9 @@ mod end;
 mod host;
 mod image;
 mod instance;
-mod names;
 mod network;
 mod record;
+mod settings;
 mod words;
 
 use std::collections::HashMap;
@@ -22,8 +22,9 @@ use async_trait::async_trait;
 use self::answer::{Instance, Server};
 use self::client::Client;
 use self::instance::Making;
-use self::names::Names;
-use super::{Estimate, Found, ImageForm, Kind, Lack, Machine, Order, Place, Power, Provider, ProviderError, Target};
+use super::{
+    Estimate, Found, ImageForm, Kind, Lack, Machine, Names, Order, Place, Power, Provider, ProviderError, Target,
+};
 use crate::lab::name::{NodeName, PerNode};
 use crate::lab::plan::Plan;
 

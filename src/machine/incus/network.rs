@@ -1,31 +1,12 @@
 //! The two networks of a lab: a bridge of its own for the lab, and one that leads outside.
 
-use std::net::Ipv4Addr;
-
 use ipnet::Ipv4Net;
 use serde_json::{Value, json};
 
 use super::answer::{Network, is_ours};
 use super::client::Client;
-use super::names::{LABEL, Names};
-use crate::machine::ProviderError;
-
-/// Where the way outside begins: the host's own address there, and the network's prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Uplink {
-    /// The host.
-    pub gateway: Ipv4Addr,
-    /// The prefix.
-    pub prefix: u8,
-}
-
-impl Uplink {
-    /// The address of the node with this place in the plan.
-    pub fn address(self, index: usize) -> Ipv4Addr {
-        let index = u32::try_from(index).expect("a plan has few nodes");
-        Ipv4Addr::from(u32::from(self.gateway) + 10 + index)
-    }
-}
+use super::settings::LABEL;
+use crate::machine::{Names, ProviderError, Uplink};
 
 /// Make what is not there of both networks; where the way outside begins.
 pub async fn ensure(client: &Client, names: &Names, mtu: u16) -> Result<Uplink, ProviderError> {
@@ -42,10 +23,9 @@ pub async fn ensure(client: &Client, names: &Names, mtu: u16) -> Result<Uplink, 
     if let Some(uplink) = known(&names.nat())?.and_then(Network::host) {
         return Ok(Uplink { gateway: uplink.0, prefix: uplink.1 });
     }
-    let host = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
-    let net = free(names, &there, &host).ok_or_else(|| ProviderError::Taken { what: "all of 10.64.0.0/10".into() })?;
-    let gateway = Ipv4Addr::from(u32::from(net.network()) + 1);
-    let uplink = Uplink { gateway, prefix: net.prefix_len() };
+    // The daemon could choose one itself, but asks the neighbourhood by `ping`, which not every host has.
+    let managed = there.iter().filter_map(Network::host).filter_map(|(host, prefix)| Ipv4Net::new(host, prefix).ok());
+    let uplink = Uplink::free(names, managed.map(|net| net.trunc()))?;
     client.post("/1.0/networks", &nat(names, uplink), "making the network that leads outside").await?;
     Ok(uplink)
 }
@@ -66,57 +46,14 @@ fn nat(names: &Names, uplink: Uplink) -> Value {
     }})
 }
 
-/// The first network that neither the daemon nor this host has a use for. The daemon could choose one itself, but asks
-/// the neighbourhood by `ping`, which not every host has.
-fn free(names: &Names, there: &[Network], routes: &str) -> Option<Ipv4Net> {
-    let managed = there.iter().filter_map(Network::host).filter_map(|(host, prefix)| Ipv4Net::new(host, prefix).ok());
-    let taken: Vec<Ipv4Net> = managed.map(|net| net.trunc()).chain(routes.lines().skip(1).filter_map(route)).collect();
-    let free = |net: &Ipv4Net| !taken.iter().any(|taken| taken.contains(net) || net.contains(taken));
-    (0..1 << 14).map(|number| names.nat_network(number)).find(free)
-}
-
-/// A line of `/proc/net/route`, whose numbers are hex in the host's byte order; a default route uses no address.
-fn route(line: &str) -> Option<Ipv4Net> {
-    let mut words = line.split_ascii_whitespace().skip(1);
-    let number = |word: &str| u32::from_str_radix(word, 16).ok().map(|number| Ipv4Addr::from(number.to_ne_bytes()));
-    let destination = number(words.next()?)?;
-    let net = Ipv4Net::with_netmask(destination, number(words.nth(5)?)?).ok()?;
-    (net.prefix_len() > 0).then_some(net)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const ROUTES: &str = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
-eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0
-eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
-tun0\t0000400A\t00000000\t0001\t0\t0\t0\t0000C0FF\t0\t0\t0
-";
-
-    #[test]
-    fn a_network_in_use_is_passed_over() {
-        let names = Names::of("calicolab/00000000/demo");
-        let first = names.nat_network(0);
-        assert_eq!(free(&names, &[], "Iface\n"), Some(first));
-        let config = [("ipv4.address".to_owned(), format!("{}/24", Ipv4Addr::from(u32::from(first.network()) + 1)))];
-        let other = Network { name: "lxdbr0".into(), managed: true, config: config.into() };
-        assert_eq!(free(&names, &[other], "Iface\n"), Some(names.nat_network(1)));
-        // 10.64.0.0/10 is a tunnel's.
-        assert_eq!(free(&names, &[], ROUTES), None);
-    }
-
-    #[test]
-    fn routes_are_read_as_the_kernel_writes_them() {
-        let all: Vec<String> = ROUTES.lines().skip(1).filter_map(route).map(|net| net.to_string()).collect();
-        assert_eq!(all, ["192.0.2.0/24", "10.64.0.0/10"]);
-    }
 
     #[test]
     fn what_is_asked_of_the_daemon() {
         let names = Names::of("calicolab/00000000/demo");
         let uplink = Uplink { gateway: [10, 64, 3, 1].into(), prefix: 24 };
-        assert_eq!(uplink.address(2), Ipv4Addr::new(10, 64, 3, 13));
         insta::assert_snapshot!(format!("{:#}\n{:#}", lab(&names, 1450), nat(&names, uplink)));
     }
 }

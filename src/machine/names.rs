@@ -1,15 +1,9 @@
-//! What a cluster's things are called in Incus or LXD, and the settings by which they are known again.
+//! What a cluster's things are called where a provider keeps them beside those of others.
 
 use sha2::{Digest as _, Sha256};
 
 use crate::lab::name::NodeName;
 
-/// The setting that says whose a thing is; both projects keep what begins with `user.` and mean nothing by it.
-pub const LABEL: &str = "user.calicolab";
-/// The setting that says which node an instance is.
-pub const NODE: &str = "user.calicolab.node";
-/// The property that marks images of ours.
-pub const IMAGE: &str = "calicolab";
 /// An instance's name has at most this many characters.
 const LONGEST: usize = 63;
 
@@ -34,8 +28,8 @@ impl Names {
         &self.label
     }
 
-    /// The profile of all nodes.
-    pub fn profile(&self) -> &str {
+    /// What all their names begin with, itself the name of what there is one of.
+    pub fn base(&self) -> &str {
         &self.base
     }
 
@@ -77,7 +71,7 @@ mod tests {
     #[test]
     fn names_are_short_and_each_clusters_own() {
         let (one, other) = (Names::of("calicolab/00000000/demo"), Names::of("calicolab/00000000/demo2"));
-        assert_ne!(one.profile(), other.profile());
+        assert_ne!(one.base(), other.base());
         assert_ne!(one.nat(), one.lab());
         assert!(one.nat().len() <= 15 && one.lab().len() <= 15);
         let node: NodeName = "n".repeat(52).parse().expect("a name");
