@@ -111,7 +111,7 @@ pub enum Verb {
         name: Option<String>,
         #[command(flatten)]
         wish: Wish,
-        /// Where the machines run: auto, qemu, incus (Incus or LXD)
+        /// Where the machines run: auto, qemu, incus (Incus or LXD), vagrant (with libvirt; never chosen by itself)
         #[arg(long, default_value = "auto", env = "CALICOLAB_UP_PROVIDER")]
         provider: String,
         /// Show the plan and end

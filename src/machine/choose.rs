@@ -46,7 +46,8 @@ pub async fn choose<'a>(
     }
     let mut passed = String::new();
     let mut slow: Option<&dyn Provider> = None;
-    for &provider in given {
+    // Vagrant is slower than QEMU by itself, and needs as much: it is for those who ask for it.
+    for &provider in given.iter().filter(|one| one.kind() != Kind::Vagrant) {
         if let Some(lack) = provider.lacks(plan).await.into_iter().find(|lack| !lack.bearable) {
             passed = format!("{passed}; not {}: {}", provider.kind(), lack.what);
         } else if provider.emulates().await {

@@ -6,6 +6,7 @@ mod names;
 pub mod qemu;
 pub mod seed;
 mod uplink;
+pub mod vagrant;
 
 pub use crate::guest::{Kind, Leased, Machine, Target};
 pub use choose::{Choice, ChooseError, choose};

@@ -24,6 +24,11 @@ impl Uplink {
         Ok(Self { gateway: Ipv4Addr::from(u32::from(net.network()) + 1), prefix: net.prefix_len() })
     }
 
+    /// The whole network.
+    pub fn network(self) -> Ipv4Net {
+        Ipv4Net::new_assert(self.gateway, self.prefix).trunc()
+    }
+
     /// The address of the node with this place in the plan.
     pub fn address(self, index: usize) -> Ipv4Addr {
         let index = u32::try_from(index).expect("a plan has few nodes");

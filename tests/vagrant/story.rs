@@ -1,0 +1,59 @@
+//! The story as it should go, and the contract that all providers keep.
+
+use std::process::Command;
+
+use calicolab::cluster::home::Home;
+
+use crate::contract::{Beside, contract};
+use crate::lab::{Lab, Test};
+use crate::libvirt::{names, ok};
+
+/// The tests.
+pub const ALL: &[Test] =
+    &[("contract_of_providers", contract_of_providers), ("what_is_rendered_is_valid", what_is_rendered_is_valid)];
+
+/// What libvirt's things of this home's cluster begin with.
+pub fn base(lab: &Lab, cluster: &str) -> String {
+    use sha2::{Digest as _, Sha256};
+    let home = Home::at(lab.home(), lab.temp(), "test").expect("the home is there");
+    let label = home.label(&cluster.parse().expect("a name"));
+    let hash = Sha256::digest(label.as_bytes());
+    hash[..4].iter().fold("cl".to_owned(), |name, byte| format!("{name}{byte:02x}"))
+}
+
+fn contract_of_providers() {
+    let name = |lab: &Lab| format!("{}-calico-01", base(lab, "primer"));
+    contract(&Beside {
+        foreign: &|lab| foreign(&name(lab)),
+        untouched: &|lab| names("list", &base(lab, "primer")) == [name(lab)],
+        gone: &|lab| drop(ok(&["undefine", &name(lab)])),
+    });
+}
+
+/// A machine of somebody else with this name, which does not run.
+pub fn foreign(name: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("domain.xml");
+    let text = format!(
+        "<domain type='qemu'><name>{name}</name><memory>65536</memory><os><type arch='x86_64'>hvm</type></os></domain>"
+    );
+    std::fs::write(&path, text).expect("written");
+    ok(&["define", &path.display().to_string()]);
+}
+
+/// Vagrant itself says whether it would take the file: for libvirt whole; for VirtualBox, which need not be here, all
+/// but that provider's own words.
+fn what_is_rendered_is_valid() {
+    let lab = Lab::new();
+    let mut up = lab.follow(&["up"]);
+    up.machine("calico-01");
+    up.kill();
+    let folder = lab.home().join("clusters/primer/vm/vagrant");
+    for (provider, words) in [("libvirt", &["validate"][..]), ("virtualbox", &["validate", "-p"])] {
+        let mut vagrant = Command::new("vagrant");
+        vagrant.args(words).current_dir(&folder).env("VAGRANT_DEFAULT_PROVIDER", provider);
+        let out = vagrant.output().expect("scripts/libvirt.sh install");
+        assert!(out.status.success(), "{provider}: {out:?}");
+    }
+    lab.down();
+}
