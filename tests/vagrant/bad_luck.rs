@@ -15,6 +15,7 @@ pub const ALL: &[Test] = &[
     ("vagrant_is_killed", vagrant_is_killed),
     ("programs_are_missing", programs_are_missing),
     ("names_are_taken", names_are_taken),
+    ("interrupted", interrupted),
 ];
 
 /// A disk without its machine, locks of nobody, a folder that lost its state, a machine that does not answer, and a
@@ -104,4 +105,14 @@ fn names_are_taken() {
     assert_eq!(names("list", &base(&lab, "primer")), std::slice::from_ref(&name));
     ok(&["undefine", &name]);
     lab.nothing_left();
+}
+
+fn interrupted() {
+    let lab = Lab::new();
+    let mut up = lab.follow(&["up", "--nodes", "2"]);
+    up.machine("calico-01");
+    up.interrupt();
+    let (code, failure) = up.ended();
+    assert_eq!(code, Some(130), "{failure}");
+    lab.down();
 }

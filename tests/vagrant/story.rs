@@ -9,8 +9,11 @@ use crate::lab::{Lab, Test};
 use crate::libvirt::{names, ok};
 
 /// The tests.
-pub const ALL: &[Test] =
-    &[("contract_of_providers", contract_of_providers), ("what_is_rendered_is_valid", what_is_rendered_is_valid)];
+pub const ALL: &[Test] = &[
+    ("contract_of_providers", contract_of_providers),
+    ("both_cards_lead_where_they_should", both_cards_lead_where_they_should),
+    ("what_is_rendered_is_valid", what_is_rendered_is_valid),
+];
 
 /// What libvirt's things of this home's cluster begin with.
 pub fn base(lab: &Lab, cluster: &str) -> String {
@@ -28,6 +31,18 @@ fn contract_of_providers() {
         untouched: &|lab| names("list", &base(lab, "primer")) == [name(lab)],
         gone: &|lab| drop(ok(&["undefine", &name(lab)])),
     });
+}
+
+fn both_cards_lead_where_they_should() {
+    let lab = Lab::new();
+    lab.ok(&["up", "--nodes", "2"]);
+    let ways = lab.on("calico-02", "ip -4 route show default");
+    assert!(ways.contains("dev nat0"), "{ways}");
+    // The host is on no lab network.
+    let bridge = ok(&["net-dumpxml", &format!("{}l", base(&lab, "primer"))]);
+    assert!(!bridge.contains("<ip ") && !bridge.contains("<forward"), "{bridge}");
+    lab.until("calico-01", "systemctl is-active ssh");
+    lab.down();
 }
 
 /// A machine of somebody else with this name, which does not run.

@@ -65,10 +65,14 @@ pub async fn remove(name: &str) -> Result<(), ProviderError> {
     virsh(&words, "", &format!("removing {name}")).await.map(drop)
 }
 
+/// Whether a machine runs.
+pub async fn runs(name: &str) -> Result<bool, ProviderError> {
+    Ok(listed(&["list", "--name"]).await?.iter().any(|running| running == name))
+}
+
 /// End a machine without asking, if it runs.
 pub async fn end(name: &str) -> Result<(), ProviderError> {
-    let runs = listed(&["list", "--name"]).await?.iter().any(|running| running == name);
-    if runs {
+    if runs(name).await? {
         virsh(&["destroy", name], "", &format!("ending {name}")).await?;
     }
     Ok(())

@@ -40,12 +40,16 @@ async fn running(names: &Names) -> Result<Vec<String>, ProviderError> {
     Ok(running.map(|(node, _)| names.instance(&node)).collect())
 }
 
+/// Whether libvirt may have something of the cluster's: where nothing was begun and it is not to be had, it has nothing.
+pub fn may_have(place: &Place) -> bool {
+    home(place).exists() || command::find(VIRSH).is_some() && super::host::silence().is_none()
+}
+
 /// Take everything away that was made for the cluster. What fails is told after all was tried.
 pub async fn destroy(place: &Place) -> Result<(), ProviderError> {
     let names = Names::of(&place.label);
     let mut done = Vec::new();
-    // Where nothing was begun and libvirt is not to be had, nothing can be left with it.
-    if home(place).exists() || command::find(VIRSH).is_some() && super::host::silence().is_none() {
+    if may_have(place) {
         done.push(clear(&names).await);
         done.push(forget(place, &names).await);
     }
@@ -110,7 +114,7 @@ async fn forget(place: &Place, names: &Names) -> Result<(), ProviderError> {
         return Ok(());
     }
     let client = Client::at(&folder);
-    if folder.join("Vagrantfile").exists() {
+    if folder.join(".vagrant/machines").exists() && folder.join("Vagrantfile").exists() {
         // What it says of machines that it cannot find is of no use to anybody.
         let _ = client.verb(&["destroy", "--force"], "removing Vagrant's notes").await;
     }

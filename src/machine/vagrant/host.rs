@@ -139,11 +139,7 @@ pub fn judge(host: &Host, plan: &Plan) -> Vec<Lack> {
         && let Some(ranges) = &host.virtualbox
     {
         let what = "VirtualBox is there, but machines are made by libvirt alone";
-        lacks.push(lack(
-            "vagrant.virtualbox",
-            what.into(),
-            format!("{INSTALL}\n  or: calicolab vagrantfile {} -o DIR", plan.lab),
-        ));
+        lacks.push(lack("vagrant.virtualbox", what.into(), INSTALL.into()));
         lacks.extend(refused(plan.network.lab, ranges));
     }
     if !host.missing.is_empty() {

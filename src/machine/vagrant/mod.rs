@@ -130,7 +130,7 @@ impl Provider for Vagrant {
     }
 
     async fn machines(&self, place: &Place) -> Result<Vec<(NodeName, Power)>, ProviderError> {
-        if !home(place).exists() {
+        if !end::may_have(place) {
             return Ok(Vec::new());
         }
         domains::all(&Names::of(&place.label)).await
@@ -138,12 +138,8 @@ impl Provider for Vagrant {
 
     async fn obituary(&self, place: &Place, node: &NodeName) -> Option<String> {
         // What cannot be looked at is not dead for that.
-        let all = domains::all(&Names::of(&place.label)).await.ok()?;
-        match all.into_iter().find(|(known, _)| known == node) {
-            None => Some("its machine is gone".into()),
-            Some((_, Power::Off)) => Some("its machine no longer runs".into()),
-            Some((_, Power::Running)) => None,
-        }
+        let runs = domains::runs(&Names::of(&place.label).instance(node)).await.unwrap_or(true);
+        (!runs).then(|| "its machine no longer runs".into())
     }
 
     async fn stop(&self, place: &Place) -> Result<(), ProviderError> {
