@@ -50,9 +50,14 @@ start)
 	# QEMU anew before each thing it does, which takes seconds: here it does not see KVM.
 	: >"$folder/no-kvm"
 	chmod 000 "$folder/no-kvm"
+	# Nor can machines then have a /dev of their own, in which what lies on /dev/kvm would have to be made again.
+	{ cat /etc/libvirt/qemu.conf && echo 'namespaces = [ ]'; } >"$folder/qemu.conf"
 	# shellcheck disable=SC2016 # the inner shell's words
 	unshare --mount sh -c '
-		[ ! -e /dev/kvm ] || grep -qwE "vmx|svm" /proc/cpuinfo || mount --bind "$0/no-kvm" /dev/kvm
+		[ ! -e /dev/kvm ] || grep -qwE "vmx|svm" /proc/cpuinfo || {
+			mount --bind "$0/no-kvm" /dev/kvm
+			mount --bind "$0/qemu.conf" /etc/libvirt/qemu.conf
+		}
 		exec libvirtd --daemon --pid-file "$0/libvirtd.pid"
 	' "$folder"
 	tries=0

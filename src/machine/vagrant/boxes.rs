@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::client::Client;
 use super::failed;
 use crate::command::{self, Argv};
+use crate::lab::pin::Digest;
 use crate::machine::{Image, Names, ProviderError};
 
 /// A disk of some GiB is read, shrunk and written in this time.
@@ -81,7 +82,7 @@ fn write(disk: &Path, to: &Path, size: u64) -> io::Result<String> {
             read => sum.update(&block[..read]),
         }
     }
-    Ok(sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(Digest::Sha256(sum.finalize().into()).hex())
 }
 
 async fn run(argv: &Argv, doing: &str) -> Result<String, ProviderError> {

@@ -84,17 +84,14 @@ pub async fn networks(names: &Names, plan: &Plan) -> Result<Uplink, ProviderErro
     if ours(names, &lab).await? == Whose::Nobodys {
         define(&things::lab(names, plan.network.mtu), "making the lab network").await?;
     }
-    let uplink = match ours(names, &nat).await? {
-        Whose::Nobodys => {
-            let uplink = Uplink::free(names, [])?;
-            define(&things::nat(names, plan, uplink), "making the network that leads outside").await?;
-            uplink
-        }
-        _ => {
-            let described = virsh(&["net-dumpxml", &nat], "", "asking libvirt").await?;
-            let strange = || ProviderError::Silent { why: format!("libvirt does not say where {nat} leads") };
-            things::uplink(&described).ok_or_else(strange)?
-        }
+    let uplink = if ours(names, &nat).await? == Whose::Nobodys {
+        let uplink = Uplink::free(names, [])?;
+        define(&things::nat(names, plan, uplink), "making the network that leads outside").await?;
+        uplink
+    } else {
+        let described = virsh(&["net-dumpxml", &nat], "", "asking libvirt").await?;
+        let strange = || ProviderError::Silent { why: format!("libvirt does not say where {nat} leads") };
+        things::uplink(&described).ok_or_else(strange)?
     };
     let active = listed(&["net-list", "--name"]).await?;
     for name in [lab, nat] {

@@ -243,15 +243,9 @@ mod tests {
         let old = Host { vagrant: Some("2.2.19".into()), silence: Some(Silence::Denied), ..fit() };
         let bare = Host { plugin: None, ..fit() };
         let old_plugin = Host { plugin: Some("0.9.0".into()), ..fit() };
-        let told: Vec<String> = [none, old, bare, old_plugin]
-            .iter()
-            .map(|host| {
-                judge(host, &small_plan(3))
-                    .iter()
-                    .map(|l| format!("{}\n  {}\n  {}\n", l.id, l.what, l.remedy))
-                    .collect()
-            })
-            .collect();
+        let shown = |l: &Lack| format!("{}\n  {}\n  {}\n", l.id, l.what, l.remedy);
+        let told = [none, old, bare, old_plugin]
+            .map(|host| judge(&host, &small_plan(3)).iter().map(shown).collect::<Vec<_>>().concat());
         insta::assert_snapshot!(told.join("--\n"));
     }
 

@@ -107,7 +107,7 @@ impl Provider for Vagrant {
             bring(order, &names, &folder, &client, &mut disks, &missing).await?;
         }
         if !wanted.is_empty() {
-            let words: Vec<&str> = ["up", "--machine-readable", "--no-tty", "--provider=libvirt", "--parallel"]
+            let words: Vec<&str> = ["up", "--machine-readable", "--provider=libvirt", "--parallel"]
                 .into_iter()
                 .chain(["--no-provision", "--no-destroy-on-error"])
                 .chain(wanted.iter().map(|node| node.as_str()))
