@@ -6,7 +6,7 @@
 set -eu
 
 alive() { # PID-FILE: whether what it names runs; a zombie does not
-	[ -s "$1" ] && read -r pid <"$1" && state=$(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null) && [ "${state%% *}" != Z ]
+	[ -s "$1" ] && pid=$(cat "$1") && state=$(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null) && [ "${state%% *}" != Z ]
 }
 
 answers() {
