@@ -7,15 +7,15 @@ PREFIX  ?= $(HOME)/.local
 BINARY  := target/release/calicolab
 FLAGS   ?=
 
-.PHONY: help setup build up down test e2e e2e-vagrant soak bench lint install
+.PHONY: help setup build up down test e2e vagrant soak bench lint install
 
 help:
 	@echo 'make up       build calicolab and bring the lab "$(LAB)" up, proven (LAB=… for another, FLAGS=… for flags)'
 	@echo 'make test     run the tests: real sshd, BIRD, etcd and containers, no virtual machine'
 	@echo 'make e2e      run the story of `up` in real virtual machines, and in containers of a real LXD (as root)'
-	@echo 'make e2e-vagrant  the same story by Vagrant with libvirt (as root; a quarter of an hour and more in software)'
-	@echo 'make soak     kill `up` at every happening and see that `down` leaves nothing'
-	@echo 'make bench    measure the store against curl, aria2c and sha256sum, and `up` against a hand-written script'
+	@echo 'make vagrant  the same story by Vagrant with libvirt (as root; a quarter of an hour and more in software)'
+	@echo 'make soak     kill `up` at every happening and see that `down` leaves nothing; eleven faults in machines'
+	@echo 'make bench    measure the store against curl, aria2c and sha256sum, and `up` (QEMU, LXD) against hand-written scripts'
 	@echo 'make setup    install what building and the machines need (all targets above do this first)'
 	@echo 'make lint     formatting and clippy'
 	@echo 'make install  copy the binary to $(PREFIX)/bin'
@@ -45,19 +45,23 @@ e2e: setup
 	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=scripts/as-user.sh \
 		$(CARGO) test --locked --test machines -- --test-threads=1 --nocapture $(FLAGS)
 
-e2e-vagrant: setup
+vagrant: setup
 	scripts/libvirt.sh install
 	$(CARGO) test --locked --test vagrant -- $(FLAGS)
 
 soak: setup
 	@scripts/test-programs.sh
 	CALICOLAB_SOAK=all $(CARGO) test --locked --test containers -- crash::everywhere
+	CALICOLAB_SOAK=all CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=scripts/as-user.sh \
+		$(CARGO) test --locked --test machines -- faults --nocapture
 
 bench: build
 	@scripts/test-programs.sh
 	scripts/as-user.sh benches/store.sh "$$($(CARGO) bench --locked --no-run --bench store --message-format=json | \
 		sed -n '/"kind":\["bench"\]/s/.*"executable":"\([^"]*\)".*/\1/p')"
 	scripts/as-user.sh benches/bench.sh
+	scripts/lxd.sh install
+	benches/incus.sh
 
 lint: setup
 	$(CARGO) fmt --check

@@ -6,11 +6,11 @@
 #   floor.sh KEPT WORK [boot]
 #
 # KEPT is a cluster's folder as `up` wrote it (vm/NODE/argv, vm/NODE/seed.img, ssh/, pki/) with nodes/NODE/ beside it:
-# what was put on each node, by path. WORK is a folder of this run alone. With `boot` it ends when every machine has
+# what was put on each node, by path; for containers see floor-incus.sh. WORK is a folder of this run alone. With `boot` it ends when every machine has
 # said that it is ready. Prints `WHAT SECONDS` for what each node has reached, the slowest node last.
 set -eu
 kept=$1 work=$2 until=${3:-answer}
-nodes=$(ls "$kept/vm")
+nodes=$(ls "$kept/nodes")
 began=$(date +%s%N)
 pids=
 
@@ -19,8 +19,7 @@ finish() {
 	[ -z "$pids" ] || kill $pids 2>/dev/null || :
 	wait
 }
-trap finish EXIT
-trap 'exit 1' HUP INT TERM
+prepare() { :; }
 
 reached() { # WHAT: seconds since the beginning
 	echo "$1 $((($(date +%s%N) - began) / 10000000))" | sed 's/\(..\)$/.\1/'
@@ -46,6 +45,15 @@ boot() { # NODE
 	pids="$pids $!"
 }
 
+ready() { # NODE: whether this boot said so on its console
+	grep -q CALICOLAB-READY "$work/vm/$1/console.log" 2>/dev/null
+}
+
+# shellcheck source=/dev/null # it is beside this one
+[ ! -e "$kept/client" ] || . "$(dirname "$0")/floor-incus.sh"
+trap finish EXIT
+trap 'exit 1' HUP INT TERM
+
 # Runs on the node, after its files have come.
 cat >"$work/on-node.sh" <<'END'
 set -eu
@@ -56,6 +64,7 @@ for disk in /sys/block/vd*; do
 	read -r serial <"$disk/serial" || :
 	[ "$serial" != payload ] || device=/dev/${disk##*/}
 done
+[ ! -e /opt/calicolab-payload.tar ] || device=/opt/calicolab-payload.tar
 tar -x --keep-directory-symlink -f "$device" $(cut -c67- $sums)
 sha256sum --check --quiet $sums >&2
 systemctl start --no-block calicolab.target
@@ -67,13 +76,14 @@ until calicolab-pod exec floor nslookup "$name." 2>/dev/null | grep -q "Address:
 echo answer
 END
 
+prepare
 for node in $nodes; do boot "$node"; done
 sed "s|IdentityFile .*|IdentityFile \"$kept/ssh/key\"|; s|UserKnownHostsFile .*|UserKnownHostsFile \"$kept/ssh/known_hosts\"|" \
 	"$kept/ssh/config" >"$work/ssh_config"
 peers=$(($(echo "$nodes" | wc -l) - 1))
 
 bring() { # NODE
-	until grep -q CALICOLAB-READY "$work/vm/$1/console.log" 2>/dev/null; do sleep 0.1; done
+	until ready "$1"; do sleep 0.1; done
 	reached ready
 	[ "$until" != boot ] || return 0
 	# Files and the script in one stream, everything else in one command.

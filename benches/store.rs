@@ -3,8 +3,9 @@
 use std::io::BufRead as _;
 
 use calicolab::artifact::apt::Archive;
+use calicolab::artifact::cache::Cache;
 use calicolab::artifact::cache::EntryState;
-use calicolab::artifact::store::{Cache, Reach, Store};
+use calicolab::artifact::store::{Reach, Store};
 use calicolab::event::Events;
 use calicolab::lab::pin::{Arch, Pin, Source, Trust};
 use calicolab::report;

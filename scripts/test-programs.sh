@@ -12,8 +12,8 @@ tools='openssh-server openssh-sftp-server libwrap0 systemd-container libsystemd-
 	busybox-static dnsmasq-base libnetfilter-conntrack3 libnfnetlink0 libdbus-1-3 libidn2-0 libnettle8 libhogweed6 libgmp10 libunistring2 nftables'
 # A web server, and the downloader that the store is measured against.
 web='nginx libpcre2-8-0 aria2 libaria2-0 libc-ares2 libssh2-1 libxml2 libicu72 libsqlite3-0 libgnutls30 libp11-kit0 libtasn1-6'
-# A registry of container images, and two who take such an image as a file: containerd, and skopeo in docker's place.
-images='docker-registry containerd runc skopeo libgpgme11 libassuan0 libgpg-error0 libdevmapper1.02.1 libudev1 libselinux1'
+# A registry of container images, and those who take such an image as a file: containerd, docker's engine, skopeo.
+images='docker-registry docker.io containerd runc skopeo libgpgme11 libassuan0 libgpg-error0 libdevmapper1.02.1 libudev1 libselinux1'
 
 root=
 [ "$(id -u)" = 0 ] || root=sudo

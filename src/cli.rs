@@ -1,13 +1,22 @@
 //! The command line: clap types; nothing that decides.
 
+mod away;
 pub mod broken;
 mod bytes;
+mod labs;
+pub mod papers;
+pub mod points;
+mod up;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use papers::Papers;
 
+pub use away::{Away, Judged, Remotes};
 pub use bytes::{CacheVerb, MirrorVerb};
+pub use labs::{LabsVerb, LockHow};
+pub use up::Up;
 
 use crate::failure::Exit;
 
@@ -83,6 +92,9 @@ pub struct Wish {
     /// Another value for a key of lab.yaml (`bgp.mesh=off`); lists are separated by commas
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
+    /// Virtual machines where a provider would make containers
+    #[arg(long)]
+    pub vm: bool,
 }
 
 /// What to do with the machines of a lab that did not come up.
@@ -102,33 +114,7 @@ pub enum OnFailure {
 )]
 pub enum Verb {
     /// Bring a lab up, or on, and prove it
-    Up {
-        /// The lab
-        #[arg(default_value = "primer", env = "CALICOLAB_UP_LAB")]
-        lab: String,
-        /// The cluster; the lab's name if left out
-        #[arg(short, long, env = "CALICOLAB_CLUSTER", value_name = "NAME")]
-        name: Option<String>,
-        #[command(flatten)]
-        wish: Wish,
-        /// Where the machines run: auto, qemu, incus (Incus or LXD), vagrant (with libvirt; never chosen by itself)
-        #[arg(long, default_value = "auto", env = "CALICOLAB_UP_PROVIDER")]
-        provider: String,
-        /// Show the plan and end
-        #[arg(long)]
-        dry_run: bool,
-        /// Remove what is there under this name first
-        #[arg(long)]
-        recreate: bool,
-        /// How long a machine may take to boot, in seconds
-        #[arg(long, default_value_t = 600, value_name = "SECONDS", env = "CALICOLAB_UP_BOOT_TIMEOUT")]
-        boot_timeout: u64,
-        /// What to do with machines that did not come up
-        #[arg(long, default_value = "keep", env = "CALICOLAB_UP_ON_FAILURE")]
-        on_failure: OnFailure,
-        #[command(flatten)]
-        form: Form,
-    },
+    Up(Up),
     /// Remove a cluster and everything of it; fine to repeat
     Down {
         /// The cluster
@@ -137,6 +123,9 @@ pub enum Verb {
         /// All clusters of this user
         #[arg(long)]
         all: bool,
+        /// Keep the points, and with them the way back
+        #[arg(long)]
+        keep_points: bool,
     },
     /// Power the machines off, keeping their disks
     Stop {
@@ -171,11 +160,21 @@ pub enum Verb {
         /// How long to wait for all to pass, in seconds
         #[arg(long, value_name = "SECONDS", env = "CALICOLAB_VERIFY_TIMEOUT")]
         timeout: Option<u64>,
+        /// Do not ask how long sessions have been up; the answer says so
+        #[arg(long)]
+        no_stable: bool,
+        #[command(flatten)]
+        papers: Papers,
         #[command(flatten)]
         form: Form,
     },
     #[command(flatten)]
     Broken(broken::Broken),
+    /// Points: a whole lab kept as it is, and brought back proven
+    Snapshot {
+        #[command(subcommand)]
+        verb: points::SnapshotVerb,
+    },
     /// List the clusters
     Ls {
         #[command(flatten)]
@@ -237,6 +236,9 @@ pub enum Verb {
         /// The cluster; the lab's name if left out
         #[arg(short, long, env = "CALICOLAB_CLUSTER", value_name = "NAME")]
         name: Option<String>,
+        /// Show what the lab changes in Calico's own manifests instead, as a diff
+        #[arg(long, env = "CALICOLAB_PLAN_MANIFESTS")]
+        manifests: bool,
         #[command(flatten)]
         wish: Wish,
         #[command(flatten)]
@@ -306,11 +308,25 @@ pub enum Verb {
         #[command(subcommand)]
         verb: Option<LabsVerb>,
     },
-    /// Say whether this host is fit, and what to do where it is not
+    /// Say whether this host, or other servers, are fit, and what to do where they are not
     Doctor {
         /// The lab to judge it for
         #[arg(default_value = "primer")]
         lab: String,
+        #[command(flatten)]
+        wish: Wish,
+        #[command(flatten)]
+        judged: Judged,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Say what was left on this host, or on other servers, and belongs to no cluster, and how much that frees
+    Gc {
+        /// Remove it
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        remotes: Remotes,
         #[command(flatten)]
         form: Form,
     },
@@ -318,68 +334,5 @@ pub enum Verb {
     Completion {
         /// The shell
         shell: clap_complete::Shell,
-    },
-}
-
-/// How a lock is made.
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
-#[derive(Clone, Debug, Args)]
-pub struct LockHow {
-    /// Only Debian packages
-    #[arg(long)]
-    pub apt_only: bool,
-    /// Only if the archive no longer has what is locked
-    #[arg(long, requires = "apt_only")]
-    pub if_gone: bool,
-    /// Only these artifacts: names with commas between them
-    #[arg(long, value_name = "NAME", value_delimiter = ',', conflicts_with = "apt_only")]
-    pub only: Vec<String>,
-    /// Where nobody publishes a sum, fetch the file and take its own
-    #[arg(long, conflicts_with = "apt_only")]
-    pub first_use: bool,
-    /// Take what an upstream says now, though a pin says otherwise
-    #[arg(long, conflicts_with = "apt_only")]
-    pub accept_changed: bool,
-    /// Show what would change and write nothing
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Judge the locks as they are; opens no connection
-    #[arg(long, conflicts_with_all = ["apt_only", "only", "first_use", "accept_changed", "dry_run"])]
-    pub check: bool,
-}
-
-/// What one can do with labs.
-#[derive(Debug, Subcommand)]
-#[expect(missing_docs, reason = "the flattened group is documented at its type")]
-pub enum LabsVerb {
-    /// Say what a lab is, and what it teaches
-    Show {
-        /// The lab
-        lab: String,
-    },
-    /// Begin a lab of your own in a folder of labs
-    New {
-        /// Its name
-        name: String,
-        /// The folder to hand to `--labs`
-        #[arg(default_value = ".")]
-        folder: PathBuf,
-    },
-    /// Read a lab and tell every problem
-    Check {
-        /// A lab's name, or the path of a lab.yaml
-        lab: String,
-        #[command(flatten)]
-        form: Form,
-    },
-    /// Print the JSON Schema of lab.yaml
-    Schema,
-    /// Write all labs and templates to a folder for editing
-    Export {
-        /// The folder
-        folder: PathBuf,
-        /// Overwrite files that differ
-        #[arg(long)]
-        force: bool,
     },
 }

@@ -33,6 +33,10 @@ pub enum Step {
     Unpack,
     /// Hash what the cache holds.
     Check,
+    /// Keep the machines as they are.
+    Save,
+    /// Bring the machines back as they were saved.
+    Restore,
     /// Power the machines off.
     Stop,
     /// Undo everything.
@@ -53,6 +57,8 @@ impl Step {
             Self::Pack => "pack",
             Self::Unpack => "unpack",
             Self::Check => "check",
+            Self::Save => "save",
+            Self::Restore => "restore",
             Self::Stop => "stop",
             Self::Destroy => "destroy",
         }

@@ -45,6 +45,13 @@ pub enum Kind {
     Nspawn,
 }
 
+impl Kind {
+    /// Whether its machines may run on other servers than this host.
+    pub fn serves_remotes(self) -> bool {
+        self == Self::Incus
+    }
+}
+
 impl std::fmt::Display for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {

@@ -12,6 +12,7 @@
 //! | [`artifact`] | bytes in, hashed on every use |
 //! | [`cluster`] | what this host remembers: state, locks, leases |
 //! | [`machine`] | providers of machines |
+//! | [`point`] | a lab as it was at one moment |
 //! | [`ssh`] | the only way into a node |
 //! | [`install`], [`proof`] | one writes, the other judges |
 //! | [`explain`], [`fault`] | from failing checks to the first broken link; ways to break a lab on purpose |
@@ -35,6 +36,7 @@ pub mod install;
 pub mod lab;
 pub mod machine;
 pub mod node;
+pub mod point;
 pub mod proof;
 pub mod record;
 pub mod report;

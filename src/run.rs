@@ -6,6 +6,9 @@ mod config;
 mod labs;
 mod lock;
 mod look;
+mod papers;
+mod points;
+mod raise;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -14,20 +17,22 @@ use std::time::Duration;
 use clap::{CommandFactory as _, Parser as _};
 use serde_json::json;
 
+use crate::artifact::cache::Cache;
 use crate::artifact::mirror::Mirrors;
-use crate::artifact::store::Cache;
-use crate::cli::{Cli, Format, OnFailure, Verb, Wish};
+use crate::cli::{Cli, Format, Verb, Wish};
 use crate::cluster::home::Home;
 use crate::cluster::lease::Leases;
 use crate::cluster::state;
 use crate::cmd::cx::{Cx, Interrupt};
+use crate::cmd::down::OfPoints;
 use crate::cmd::fetch::Archs;
 use crate::cmd::{self, power, up, verify};
 use crate::event::Events;
 use crate::failure::{Exit, Failure};
 use crate::lab::builtin::Library;
 use crate::lab::name::{ClusterName, LabName};
-use crate::machine::{Kind, Provider};
+use crate::lab::placement::Away;
+use crate::machine::Provider;
 use crate::proof::Proof;
 use crate::report::{self, Manner, Reporter, data, json_data};
 
@@ -112,6 +117,7 @@ fn fetches(verb: &Verb) -> bool {
         Verb::Down { .. }
             | Verb::Stop { .. }
             | Verb::Verify { .. }
+            | Verb::Snapshot { .. }
             | Verb::Ls { .. }
             | Verb::Status { .. }
             | Verb::Ssh { .. }
@@ -119,24 +125,27 @@ fn fetches(verb: &Verb) -> bool {
             | Verb::SshConfig { .. }
             | Verb::Logs { .. }
             | Verb::Labs { .. }
+            | Verb::Gc { .. }
             | Verb::Completion { .. }
     )
 }
 
 fn word(verb: &Verb) -> &'static str {
     match verb {
-        Verb::Up { .. } => "up",
+        Verb::Up(_) => "up",
         Verb::Down { .. } => "down",
         Verb::Stop { .. } => "stop",
         Verb::Start { .. } => "start",
+        Verb::Gc { .. } => "gc",
         Verb::Verify { .. } => "verify",
         Verb::Broken(verb) => broken::word(verb),
+        Verb::Snapshot { verb } => points::word(verb),
         _ => "calicolab",
     }
 }
 
 fn wish(wish: &Wish) -> state::Wish {
-    state::Wish { nodes: wish.nodes, sets: wish.sets.clone() }
+    state::Wish { nodes: wish.nodes, sets: wish.sets.clone(), vm: wish.vm, away: None }
 }
 
 fn cluster_name(name: Option<&str>, lab: &str) -> Result<ClusterName, Failure> {
@@ -146,15 +155,8 @@ fn cluster_name(name: Option<&str>, lab: &str) -> Result<ClusterName, Failure> {
     })
 }
 
-fn provider_kind(word: &str) -> Result<Option<Kind>, Failure> {
-    match word {
-        "auto" => Ok(None),
-        _ => serde_json::from_value(word.into()).map(Some).map_err(|_| {
-            Failure::new(Exit::Usage, "usage.provider", "choose where machines run")
-                .because_text(format!("there is no provider `{word}`"))
-                .hint("--provider auto, --provider qemu, --provider incus or --provider vagrant")
-        }),
-    }
+fn servers(remote: Option<&str>, targets: &[String]) -> Option<Away> {
+    remote.map(|remote| Away { remote: remote.into(), targets: targets.to_vec() })
 }
 
 fn want(lab: &str, name: Option<&str>, asked: &Wish) -> Result<up::Want, Failure> {
@@ -190,38 +192,26 @@ fn show_proof(proof: &Proof, output: Format, quiet: Stream<'_>, only_failures: b
     shown(output, quiet, text, || show::json(proof));
 }
 
+fn of_points(keep: bool) -> OfPoints {
+    if keep { OfPoints::Keep } else { OfPoints::Remove }
+}
+
 /// One verb from its beginning to its end. `talks` is whether standard output is for data.
 async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
     let quiet = (!talks).then_some(&cx.events);
     match verb {
-        Verb::Up { lab, name, wish, provider, dry_run, recreate, boot_timeout, on_failure, form } => {
-            let mut want = want(lab, name.as_deref(), wish)?;
-            want.provider = provider_kind(provider)?;
-            want.recreate = *recreate;
-            want.down_on_failure = *on_failure == OnFailure::Down;
-            want.boot_limit = Duration::from_secs(*boot_timeout);
-            if *dry_run {
-                return look::planned(cx, &want, form.output, quiet).await;
-            }
-            let proof = up::up(cx, &want).await?;
-            show_proof(&proof, form.output, quiet, false);
-            if talks && form.output == Format::Table {
-                let nodes = cx.home.read(&want.cluster).map(|state| state.nodes).unwrap_or_default();
-                if let Some(node) = nodes.last() {
-                    data(&format!("next: calicolab ssh --name {} {node} -- sudo birdc show protocols", want.cluster));
-                }
-            }
-            Ok(Exit::Done)
+        Verb::Up(asked) => Box::pin(raise::up(cx, asked, quiet)).await,
+        Verb::Down { all: true, keep_points, .. } => {
+            cmd::down::down_all(cx, of_points(*keep_points)).await.map(|()| Exit::Done)
         }
-        Verb::Down { all: true, .. } => cmd::down::down_all(cx).await.map(|()| Exit::Done),
-        Verb::Down { name, all: false } => {
+        Verb::Down { name, all: false, keep_points } => {
             let cluster = match name {
                 // Also one that nothing is remembered of: its machines may be there all the same.
                 Some(name) => cluster_name(Some(name), "")?,
                 None if cx.known()?.is_empty() => return Ok(Exit::Done),
                 None => cx.which(None)?,
             };
-            cmd::down::down(cx, &cluster).await.map(|()| Exit::Done)
+            cmd::down::down_or_forget(cx, &cluster, of_points(*keep_points)).await.map(|()| Exit::Done)
         }
         Verb::Stop { which } => {
             let cluster = cx.which(which.name.as_deref())?;
@@ -233,7 +223,7 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
             show_proof(&proof, form.output, quiet, false);
             Ok(Exit::Done)
         }
-        Verb::Verify { checks, which, list, only_failures, no_wait, timeout, form } => {
+        Verb::Verify { checks, which, list, only_failures, no_wait, timeout, no_stable, papers, form } => {
             let cluster = cx.which(which.name.as_deref())?;
             if *list {
                 let checks = verify::chosen(&cmd::kept::plan_of(cx, &cluster)?, checks)?;
@@ -242,12 +232,15 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
                 return Ok(Exit::Done);
             }
             let patience = if *no_wait { Some(0) } else { *timeout };
-            let want = verify::Want { checks: checks.clone(), patience: patience.map(Duration::from_secs) };
+            let patience = patience.map(Duration::from_secs);
+            let want = verify::Want { checks: checks.clone(), patience, without_stability: *no_stable };
             let proof = verify::verify(cx, &cluster, &want).await?;
             show_proof(&proof, form.output, quiet, *only_failures);
+            papers::write(cx, &cluster, papers, Some(&proof))?;
             verify::unproven(&cluster, &proof).map_or(Ok(Exit::Done), Err)
         }
         Verb::Broken(verb) => Box::pin(broken::story(cx, verb, quiet)).await,
+        Verb::Snapshot { verb } => Box::pin(points::story(cx, verb, quiet)).await,
         Verb::Ls { form } => look::list_clusters(cx, form.output, quiet).await,
         Verb::Status { which, form } => look::status(cx, which.name.as_deref(), form.output, quiet).await,
         Verb::Ssh { which, node, words } => cmd::shell::login(cx, &cx.which(which.name.as_deref())?, node, words),
@@ -257,18 +250,14 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
             Ok(Exit::Done)
         }
         Verb::Logs { node, which, console, unit, tail } => {
-            use cmd::logs::Source;
-            let cluster = cx.which(which.name.as_deref())?;
-            let source = match node.clone() {
-                None => Source::Own,
-                Some(node) if *console => Source::Console { node },
-                Some(node) => Source::Journal { node, unit: unit.clone() },
-            };
-            data(&cmd::logs::logs(cx, &cluster, &source, *tail).await?);
-            Ok(Exit::Done)
+            look::logs(cx, which, node.as_deref(), *console, unit.as_deref(), *tail).await
         }
-        Verb::Plan { lab, name, wish, form } => {
-            look::planned(cx, &want(lab, name.as_deref(), wish)?, form.output, quiet).await
+        Verb::Plan { lab, name, manifests, wish, form } => {
+            let want = want(lab, name.as_deref(), wish)?;
+            match manifests {
+                false => look::planned(cx, &want, form.output, quiet).await,
+                true => look::manifests(cx, &want, form.output, quiet).await,
+            }
         }
         Verb::Lock { names, how, form } => lock::lock(cx, names, how, form.output, quiet).await,
         Verb::Fetch { lab, all_archs, dry_run, form } => {
@@ -282,7 +271,12 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
         Verb::Cache { verb } => bytes::cache(cx, verb, quiet).await,
         Verb::Mirror { verb } => bytes::mirror(cx, verb, quiet).await,
         Verb::Labs { verb } => labs::labs(cx, verb.as_ref(), quiet),
-        Verb::Doctor { lab, form } => look::doctor(cx, lab, form.output, quiet).await,
+        Verb::Doctor { lab, wish, judged, form } => {
+            let mut want = want(lab, None, wish)?;
+            want.wish.away = servers(judged.remote.as_deref(), &judged.target);
+            look::doctor(cx, &want, form.output, quiet).await
+        }
+        Verb::Gc { yes, remotes, form } => look::left(cx, &remotes.remote, *yes, form.output, quiet).await,
         Verb::Completion { .. } => Ok(Exit::Done),
     }
 }

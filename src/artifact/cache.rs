@@ -1,12 +1,47 @@
-//! What the cache holds, and whether it still is what it is named after.
+//! The cache: a folder of files under their digests; what it holds, and whether that still is what it is named after.
 
 use std::path::{Path, PathBuf};
 
 use super::FetchError;
 use super::files::{self, blocking, failed, in_parallel};
-use super::store::Cache;
 use crate::event::{Event, Events, Step};
 use crate::lab::pin::Digest;
+
+/// The folder shared by all runs of a user: `$XDG_CACHE_HOME/calicolab`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+impl Cache {
+    /// The user's own: `$XDG_CACHE_HOME/calicolab`, else `$HOME/.cache/calicolab`.
+    pub fn from_env() -> Result<Self, FetchError> {
+        let folder = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let base = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")));
+        base.map(|base| Self { root: base.join("calicolab") }).ok_or(FetchError::NoCache)
+    }
+
+    /// A folder of the caller's choice.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the file of this digest lies, if it is there: `sha256/aa/<hex>`.
+    pub fn file(&self, digest: &Digest) -> PathBuf {
+        let hex = digest.hex();
+        self.root.join(digest.algorithm()).join(&hex[..2]).join(hex)
+    }
+
+    /// The file whose lock guards the entry `name`.
+    pub(super) fn lock_file(&self, name: &str) -> PathBuf {
+        self.root.join("locks").join(name)
+    }
+}
 
 /// One file of the cache, by its name; not hashed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,17 +1,17 @@
 //! Why bytes could not be brought in, each with a stable id and, where there is one, what to do about it.
 
 mod refusal;
-mod words;
+pub(super) mod words;
 
 use std::error::Error;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use refusal::Refusal;
-pub(super) use words::after;
-use words::{each, join, mib, refusal};
+use words::{after, each, join, mib, refusal};
 
-use super::oci::{ImageError, RegistryError};
+use super::oci::error::{ImageError, RegistryError};
 use crate::command::CommandError;
 use crate::lab::name::LabName;
 use crate::lab::pin::Digest;
@@ -246,6 +246,16 @@ pub struct Gone {
     pub wanted: String,
     /// The version the archive has now, if any.
     pub available: Option<String>,
+}
+
+impl fmt::Display for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ", self.package, self.wanted)?;
+        match &self.available {
+            Some(version) => write!(f, "(it has {version})"),
+            None => f.write_str("(nor any other version)"),
+        }
+    }
 }
 
 /// Something the host lacks for building an image.

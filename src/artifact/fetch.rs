@@ -1,31 +1,22 @@
 //! One file by digest into the store: from the first of its addresses that has it, under its entry's lock.
 
-use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-
-use reqwest::Client;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::FetchError;
 use super::files::{self, blocking, failed};
-use super::http::{self, Tell, Transfer};
+use super::http::{Tell, Transfer};
+use super::line::Turn;
 use super::mirror::Address;
 use super::part::Part;
 use super::store::{Reach, Store};
+use super::verified::Blob;
 use crate::durable;
 use crate::event::{Event, Events, Step};
 use crate::lab::pin::Digest;
 
 /// The most that is read of a file whose length nobody pinned.
 pub(super) const UNSIZED_CAP: u64 = 8 << 30;
-
-/// Transfers at once in all. More only share the same line.
-const AT_ONCE: usize = 8;
-
-/// Transfers at once from one host, which would take more for an attack.
-const AT_ONCE_A_HOST: usize = 4;
 
 /// One file as it is asked for.
 #[derive(Clone, Debug)]
@@ -46,65 +37,6 @@ impl Order {
     /// The most that is read.
     fn cap(&self) -> u64 {
         self.bytes.unwrap_or(self.most)
-    }
-}
-
-/// A file of the store whose bytes were hashed in this run and are those of `digest`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Blob {
-    /// Where it lies, read-only.
-    pub path: PathBuf,
-    /// Its digest.
-    pub digest: Digest,
-    /// Its length.
-    pub bytes: u64,
-}
-
-/// What all transfers of a store share: the connections, and how many may be at work.
-#[derive(Debug)]
-pub(super) struct Line {
-    client: OnceLock<Client>,
-    all: Arc<Semaphore>,
-    hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
-    absent: Mutex<HashSet<String>>,
-}
-
-/// One of the transfers that a host, and this one, have at once.
-#[derive(Debug)]
-pub(super) struct Turn {
-    _host: OwnedSemaphorePermit,
-    _one: OwnedSemaphorePermit,
-}
-
-impl Default for Line {
-    fn default() -> Self {
-        Self {
-            client: OnceLock::new(),
-            all: Arc::new(Semaphore::new(AT_ONCE)),
-            hosts: Mutex::default(),
-            absent: Mutex::default(),
-        }
-    }
-}
-
-impl Line {
-    fn host(&self, address: &Address) -> Arc<Semaphore> {
-        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        let host = hosts.entry(address.host()).or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE_A_HOST)));
-        Arc::clone(host)
-    }
-
-    /// A turn on the line to the host of `address`, until it is dropped. First come, first served, so it is asked for before
-    /// anything else that has to be waited for: or the disk, not who made the list, would say which file is first.
-    pub(super) async fn turn(&self, address: &Address) -> Turn {
-        let host = self.host(address).acquire_owned().await.expect("no queue is ever closed");
-        let one = Arc::clone(&self.all).acquire_owned().await.expect("no queue is ever closed");
-        Turn { _host: host, _one: one }
-    }
-
-    /// Mirrors that did not answer, which no other file waits for.
-    fn absent(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
-        self.absent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -202,7 +134,7 @@ impl Store {
         _turn: &Turn,
         events: &Events,
     ) -> Result<Part, FetchError> {
-        let client = self.line().client.get_or_init(http::client);
+        let client = self.line().client();
         let (manner, wanted, cap) = (self.manner(), order.bytes, order.cap());
         let transfer = Transfer { client, manner, address, into: path, wanted, cap };
         let (part, ended) = transfer.run(part, &mut Teller { order, events, told: None }).await;

@@ -33,7 +33,7 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
 
 /// What `work` makes of each of `items`, in their order, on as many threads as there are processors; the first items
 /// are begun first. `seen` hears of each as it is done.
-pub(super) async fn in_parallel<T, R>(items: Vec<T>, work: fn(T) -> R, mut seen: impl FnMut(&R)) -> Vec<R>
+pub(crate) async fn in_parallel<T, R>(items: Vec<T>, work: fn(T) -> R, mut seen: impl FnMut(&R)) -> Vec<R>
 where
     T: Send + 'static,
     R: Send + 'static,
@@ -188,7 +188,7 @@ impl<W: io::Write> io::Write for Summed<W> {
 ///
 /// A disk is mostly holes: this reads only what the file system has stored, and gives the same answer for a copy
 /// that lost its holes.
-pub(super) fn sparse_sha256(path: &Path) -> io::Result<(Digest, u64)> {
+pub(crate) fn sparse_sha256(path: &Path) -> io::Result<(Digest, u64)> {
     let mut hasher = Sha256::new();
     let bytes = disk_stream(&File::open(path)?, |piece| {
         hasher.update(piece);

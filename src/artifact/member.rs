@@ -8,7 +8,7 @@ mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, BufReader, Write as _};
+use std::io::{self, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -88,6 +88,33 @@ pub(super) fn list(
     });
     walked.map_err(|ended| file.told(ended, file.path))?;
     Ok((picked, content))
+}
+
+/// The files in a tar that `pick` names, with their content; of one that is longer than a member may be, its end.
+pub(super) fn contents(
+    file: Whole<'_>,
+    limits: Limits,
+    pick: impl Fn(&str) -> bool,
+) -> Result<Vec<(String, Vec<u8>)>, FetchError> {
+    let stream = unpack::open(file.path).map_err(failed(&file.doing(), file.path, 0))?;
+    let mut found = Vec::new();
+    let mut held = 0;
+    let walked = tree::each(Metered::new(stream, file.bytes, limits), |_, path, mut entry| {
+        if !tree::is_file(entry.header().entry_type()) || !pick(path) {
+            return Ok(());
+        }
+        let (size, mut content) = (entry.size(), Vec::new());
+        held += size.min(limits.member);
+        if held > limits.free {
+            return Err(Ended::Refused(path.to_owned(), Refusal::TooLarge { most: limits.free }));
+        }
+        io::copy(&mut (&mut entry).take(size.saturating_sub(limits.member)), &mut io::sink())?;
+        entry.read_to_end(&mut content)?;
+        found.push((path.to_owned(), content));
+        Ok(())
+    });
+    walked.map_err(|ended| file.told(ended, file.path))?;
+    Ok(found)
 }
 
 impl Whole<'_> {

@@ -1,16 +1,18 @@
 //! Bytes in: fetched or built, hashed, and only then used.
 //!
-//! [`store`] keeps files under their digests and alone makes [`store::Verified`]; [`http`] and [`apt`] bring bytes
-//! to it; [`oci`] makes images of containers of its files; [`payload`] packs what the nodes get; [`image`] builds or
-//! downloads the disk they boot; [`pack`](mod@pack) carries a lab with all of it.
+//! [`cache`] keeps files under their digests, [`store`] knows the ways to what is not there, and by [`http`], [`apt`]
+//! and [`oci`] pins become [`verified`] files. [`payload`] packs what the nodes get; [`image`] builds or downloads the
+//! disk they boot; [`pack`](mod@pack) carries a lab with all of it.
 
 pub mod apt;
 pub mod cache;
+mod ensure;
 pub mod error;
 mod fetch;
-mod files;
+pub(crate) mod files;
 pub mod http;
 pub mod image;
+mod line;
 mod member;
 pub mod mirror;
 pub mod oci;
@@ -22,7 +24,9 @@ pub mod shelf;
 pub mod store;
 #[cfg(test)]
 mod support;
+pub mod texts;
 mod unpack;
 mod unpinned;
+pub mod verified;
 
 pub use error::FetchError;

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::FetchError;
+use super::cache::Cache;
 use super::error::CANNOT_SERIALISE;
 use super::files::{self, Summed, blocking, failed, sha256_of};
 use super::member::{self, Member, Whole};
-use super::store::{Cache, Derived, Verified};
 use super::unpack::LIMITS;
+use super::verified::{Derived, Verified};
 use crate::durable;
 use crate::event::{Events, Step};
 use crate::lab::file::{On, Taken};

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::FetchError;
+use super::cache::Cache;
 use super::files::{self, blocking, failed};
 use super::image;
-use super::store::Cache;
 use crate::lab::pin::Digest;
 
 /// What a thing in the cache is.

@@ -11,10 +11,12 @@ use futures::{StreamExt as _, stream};
 
 use super::FetchError;
 use super::apt::Archive;
+use super::cache::Cache;
 use super::files::sha256_of;
 use super::http::Manner;
 use super::mirror::{Mirror, Mirrors};
-use super::store::{Cache, Reach, Store, Verified};
+use super::store::{Reach, Store};
+use super::verified::Verified;
 use crate::event::{Event, Events, Stamped};
 use crate::lab::pin::{Arch, Digest, Pin, Source, Trust};
 use crate::lab::problem::Place;

@@ -1,4 +1,4 @@
-//! The words about what is broken: explain, fault, bundle, report.
+//! The words about what is broken: explain, watch, fault, bundle, report.
 
 use std::path::PathBuf;
 
@@ -23,13 +23,32 @@ pub enum Broken {
         #[arg(long)]
         last: bool,
         /// Explain somebody's bundle instead of a cluster; asks nobody
+        ///
+        /// What `calicolab bundle`, `calicoctl node diags` or `calicoctl cluster diags` made. Bundles of several nodes
+        /// of one cluster can be given together.
         #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "last", "checks"])]
-        bundle: Option<PathBuf>,
+        bundle: Vec<PathBuf>,
         /// How long checks may take to pass before they are explained, in seconds
         #[arg(long, value_name = "SECONDS", default_value_t = 3, env = "CALICOLAB_EXPLAIN_TIMEOUT")]
         timeout: u64,
         #[command(flatten)]
         form: Form,
+    },
+    /// Look at a cluster again and again: nodes, sessions both ways, and each change with its time
+    ///
+    /// A look asks what `verify` asks, but for what needs containers; nothing is changed. Ctrl-C ends it, with the exit
+    /// code of the last look.
+    Watch {
+        /// Checks to look at, by id or the beginning of one; all that need no container if left out
+        checks: Vec<String>,
+        #[command(flatten)]
+        which: Which,
+        /// Pause between two looks, in seconds
+        #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3600), env = "CALICOLAB_WATCH_INTERVAL")]
+        interval: u64,
+        /// End after so many looks
+        #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+        looks: Option<u32>,
     },
     /// Break a cluster in a known way, and repair it exactly
     Fault {
@@ -80,6 +99,9 @@ pub enum FaultVerb {
         /// Also on a cluster that is not proven
         #[arg(long)]
         force: bool,
+        /// Keep no point of the lab before (see `snapshot`)
+        #[arg(long, env = "CALICOLAB_FAULT_NO_POINT")]
+        no_point: bool,
     },
     /// Undo one, or all, and prove the cluster again
     Clear {

@@ -8,7 +8,7 @@ use super::Form;
 #[derive(Debug, Subcommand)]
 #[expect(missing_docs, reason = "the flattened group is documented at its type")]
 pub enum CacheVerb {
-    /// List what it holds, and which labs and clusters want it
+    /// List what it holds, and which labs and clusters want it; points, too, whose they are and what they take
     Ls {
         #[command(flatten)]
         form: Form,
@@ -29,6 +29,9 @@ pub enum CacheVerb {
         /// Also what labs want, as long as no cluster is made from it
         #[arg(long)]
         all: bool,
+        /// Also the points that `down --keep-points` kept, and what they stand on
+        #[arg(long)]
+        points: bool,
         /// Only what was not changed for this many days
         #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(0..=36500))]
         older_than: Option<u64>,

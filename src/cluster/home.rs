@@ -1,5 +1,7 @@
 //! The folder in which a user's clusters are remembered; only a locked one can be written.
 
+mod left;
+
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -10,7 +12,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::lease::Owner;
 use super::lock::{self, Holder, Lock, LockError};
-use super::state::{ClusterState, Minimal, Phase};
+use super::state::{ClusterState, Minimal, Phase, STATE, folder};
+use super::uid;
 use super::{StateError, hex};
 use crate::durable;
 use crate::lab::name::ClusterName;
@@ -21,7 +24,6 @@ pub const SOCKET_PATH: usize = 107;
 /// The longest name in a folder of sockets: a node's of 63 characters and `.qmp`.
 const SOCKET_NAME: usize = 63 + ".qmp".len();
 
-const STATE: &str = "state.json";
 const LOCK: &str = "lock";
 const SOCKETS: &str = "sockets";
 
@@ -85,8 +87,12 @@ impl Home {
 
     /// What all that a cluster makes on this host is labelled with: `calicolab/<8 hex of this home>/<cluster>`.
     pub fn label(&self, cluster: &ClusterName) -> String {
-        let hash = Sha256::digest(self.root.as_os_str().as_bytes());
-        format!("calicolab/{}/{cluster}", hex(&hash[..4]))
+        format!("{}{cluster}", self.labels())
+    }
+
+    /// What the labels of all its clusters begin with: `calicolab/<8 hex of this home>/`.
+    pub fn labels(&self) -> String {
+        labels(&self.root, &std::fs::read("/etc/machine-id").unwrap_or_default())
     }
 
     /// The folder for a cluster's sockets, made if it is not there: ours alone, and short enough for every node.
@@ -228,6 +234,12 @@ impl Home {
     }
 }
 
+/// Other servers see homes of many hosts, of which most have the same path.
+fn labels(root: &Path, host: &[u8]) -> String {
+    let hash = Sha256::new().chain_update(root.as_os_str().as_bytes()).chain_update([0]).chain_update(host).finalize();
+    format!("calicolab/{}/", hex(&hash[..4]))
+}
+
 /// A cluster that nobody else can write while this value lives.
 #[derive(Debug)]
 pub struct Locked<S = ClusterState> {
@@ -324,20 +336,6 @@ impl Locked<Minimal> {
             Err(_) => Ok(()),
         }
     }
-}
-
-/// The state file of a cluster in a home.
-pub(super) fn state_file(root: &Path, cluster: &ClusterName) -> PathBuf {
-    folder(root, cluster).join(STATE)
-}
-
-/// Our effective user.
-pub(super) fn uid() -> u32 {
-    rustix::process::geteuid().as_raw()
-}
-
-fn folder(root: &Path, cluster: &ClusterName) -> PathBuf {
-    root.join("clusters").join(cluster.as_str())
 }
 
 fn fits(folder: &Path) -> bool {

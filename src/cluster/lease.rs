@@ -136,6 +136,20 @@ impl Leases {
         Ok(folder::read(&self.folder)?.into_iter().map(|entry| entry.lease).collect())
     }
 
+    /// What is leased to clusters that are surely gone, as the files that say so. Changes nothing: whoever leases
+    /// next removes them.
+    pub fn abandoned(&self) -> Result<Vec<PathBuf>, LeaseError> {
+        folder::left(&self.folder)
+    }
+
+    /// Remove what is leased to clusters that are surely gone.
+    pub async fn sweep(&self) -> Result<(), LeaseError> {
+        if self.folder.exists() {
+            Guard::take(&self.folder).await?.remove_if_empty();
+        }
+        Ok(())
+    }
+
     /// A lab network that is in no route, address or lease of this host: `wanted`, or any free one of the pool.
     /// Changes nothing: [`lease`](Self::lease) may find that another run was faster ([`LeaseError::Taken`]).
     pub fn choose(&self, wanted: Option<Ipv4Net>, host: &Routes) -> Result<LabNet, LeaseError> {
@@ -200,7 +214,8 @@ impl Leases {
 }
 
 fn take_all<T>(guard: &mut Guard, owner: &Owner, network: LabNet, nodes: &PerNode<T>) -> Result<Leased, LeaseError> {
-    guard.take_one(What::Network(network.0), owner)?;
+    // Of a lab that is brought back beside itself the network is one on two wires.
+    guard.hold(What::Network(network.0), owner)?;
     let ssh_ports = nodes.try_map(|_, _| take_port(guard, owner))?;
     Ok(Leased { ssh_ports, wire: take_wire(guard, owner)?.into() })
 }

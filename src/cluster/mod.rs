@@ -12,6 +12,11 @@ use crate::lab::name::ClusterName;
 use crate::lab::pin::hex;
 use lock::Holder;
 
+/// Our effective user.
+fn uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
 /// Why a cluster's state could not be found, locked, read, written or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {

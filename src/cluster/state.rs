@@ -13,10 +13,24 @@ use crate::durable;
 use crate::guest::{Kind, Leased, Machine};
 use crate::lab::name::{ClusterName, LabName, NodeName};
 use crate::lab::pin::Digest;
+use crate::lab::placement::Away;
 use crate::lab::plan::Plan;
 
 /// Version of `state.json`.
 pub const SCHEMA: u32 = 1;
+
+/// Its file in the folder of a cluster.
+pub(super) const STATE: &str = "state.json";
+
+/// The folder of a cluster in a home.
+pub(super) fn folder(root: &Path, cluster: &ClusterName) -> PathBuf {
+    root.join("clusters").join(cluster.as_str())
+}
+
+/// The file of its state.
+pub(super) fn state_file(root: &Path, cluster: &ClusterName) -> PathBuf {
+    folder(root, cluster).join(STATE)
+}
 
 /// One cluster. What `down` needs comes first, so that it survives in the remains of a damaged file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +39,8 @@ pub struct ClusterState {
     pub schema: u32,
     /// Its name.
     pub name: ClusterName,
-    /// Sixteen random hex digits: tells it from an earlier cluster of the same name.
+    /// Sixteen random hex digits: tells it from an earlier cluster of the same name. One that was brought back beside
+    /// another has that one's, since its machines know themselves by it.
     pub id: String,
     /// Where its machines run.
     pub provider: Kind,
@@ -108,6 +123,12 @@ pub struct Wish {
     pub nodes: Option<u8>,
     /// `--set`, each `KEY=VALUE`.
     pub sets: Vec<String>,
+    /// `--vm`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub vm: bool,
+    /// `--remote` and `--target`; none where the machines are on this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub away: Option<Away>,
 }
 
 /// The last proof in numbers.
@@ -243,7 +264,7 @@ mod tests {
 
     fn read_text(text: &[u8]) -> Result<ClusterState, StateError> {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("state.json");
+        let path = folder.path().join(STATE);
         std::fs::write(&path, text).expect("written");
         ClusterState::read(&path)
     }

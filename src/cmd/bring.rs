@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::oneshot;
 
 use crate::artifact::payload::Payload;
+use crate::cluster::StateError;
 use crate::cluster::home::Locked;
 use crate::command::{Argv, Output};
 use crate::durable;
-use crate::event::{Event, Step};
+use crate::event::{Event, Events, Step};
 use crate::failure::{Exit, Failure, in_one_line};
 use crate::install::InstallError;
 use crate::install::pki::Pki;
@@ -19,7 +21,7 @@ use crate::install::primer::Primer;
 use crate::lab::name::{NodeName, PerNode};
 use crate::lab::plan::Plan;
 use crate::lab::render::{self, HostKey, Secrets};
-use crate::machine::{Image, Leased, Machine, Order, Place, Provider, ProviderError, Seed, console_tail, this_boot};
+use crate::machine::{Image, Leased, Machine, Order, Place, Provider, ProviderError, Seed, console_tail};
 use crate::proof::ask::{Ask, Askers};
 use crate::ssh::keys::ClusterKeys;
 use crate::ssh::{Remote, SshError};
@@ -28,6 +30,8 @@ use crate::wait::{self, Asked, Patience, WaitError};
 use super::cx::{ANSWER, Cx, counted};
 use super::draft::Draft;
 use super::fetch::{not_fetched, os_image, plan_offline, programs};
+use super::made::Made;
+use super::ready;
 
 /// What is brought up, and by whom.
 pub struct Site<'a> {
@@ -116,7 +120,7 @@ struct Own {
 
 async fn fetch(site: &Site<'_>, locked: &Locked) -> Result<((Bytes, Own), String), Failure> {
     plan_offline(site.cx, site.draft, site.plan).await?;
-    let image = Box::pin(os_image(site.cx, &site.plan.lab, &site.draft.image, site.provider.image_form()));
+    let image = Box::pin(os_image(site.cx, &site.plan.lab, &site.draft.image, site.provider.image_form(site.plan)));
     let programs = Box::pin(programs(site.cx, site.plan));
     let (image, payload) = tokio::try_join!(image, programs).map_err(|error| not_fetched(&error))?;
     let folder = locked.folder();
@@ -160,6 +164,16 @@ fn render(site: &Site<'_>, locked: &Locked, bytes: &Bytes, own: &Own) -> Result<
     Ok((seeds, format!("cloud-config of {}", counted(plan.nodes.len(), "node"))))
 }
 
+/// Remember a machine as it comes to exist, and tell of it.
+pub fn know(events: &Events, locked: &mut Locked, node: &NodeName, machine: &Machine) -> Result<(), StateError> {
+    let written = locked.record(|state| {
+        state.machines.retain(|(name, _)| name != node);
+        state.machines.push((node.clone(), machine.clone()));
+    });
+    events.tell(Event::Machine { node: node.to_string(), handle: machine.handle.clone() });
+    written
+}
+
 async fn boot(
     site: &Site<'_>,
     locked: &mut Locked,
@@ -169,16 +183,14 @@ async fn boot(
 ) -> Result<(PerNode<Machine>, String), Failure> {
     let mut unwritten = None;
     let mut found = |node: &NodeName, machine: &Machine| {
-        let told = Event::Machine { node: node.to_string(), handle: machine.handle.clone() };
-        let written = locked.record(|state| {
-            state.machines.retain(|(name, _)| name != node);
-            state.machines.push((node.clone(), machine.clone()));
-        });
-        site.cx.events.tell(told);
-        if let Err(error) = written {
+        if let Err(error) = know(&site.cx.events, locked, node, machine) {
             unwritten.get_or_insert(error);
         }
     };
+    let remembered = Made::remember(&place.folder, image, seeds);
+    remembered.map_err(|error| {
+        Failure::new(Exit::Unexpected, "state.write", "write down what the machines are made from").because(&error)
+    })?;
     let order = Order { place, plan: site.plan, leased: site.leased, image, seeds };
     let booted = site.provider.boot(&order, &mut found).await;
     let machines = booted.map_err(|error| not_booted(&error))?;
@@ -201,22 +213,16 @@ async fn reach(
 ) -> Result<Remote, Failure> {
     site.cx.events.progress(Step::Reach, node.as_str(), "booting");
     let patience = Patience { limit: site.boot_limit, pause: Duration::from_millis(100) };
-    let mark = format!("CALICOLAB-READY node={node} ");
     let waited = wait::until(patience, async || {
-        let ready = match &machine.console {
-            Some(console) => {
-                let text = std::fs::read(console).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-                this_boot(&text.unwrap_or_default()).contains(&mark)
-            }
+        let said = match &machine.console {
+            Some(console) => ready::said(&String::from_utf8_lossy(&std::fs::read(console).unwrap_or_default()), node),
             // Nothing is forwarded there: an address that nobody answers at yet costs the guest nothing.
-            None => answers(machine.target.addr).await,
+            None if answers(machine.target.addr).await => Asked::Yes(()),
+            None => Asked::NotYet("no sshd answers yet".into()),
         };
-        if ready {
-            return Asked::Yes(());
-        }
-        match site.provider.obituary(place, node).await {
-            Some(why) => Asked::Never(why),
-            None => Asked::NotYet("it has not said that it is ready".into()),
+        match said {
+            Asked::NotYet(why) => site.provider.obituary(place, node).await.map_or(Asked::NotYet(why), Asked::Never),
+            said => said,
         }
     });
     waited.await.map_err(|error| never_ready(node, machine, &error))?;
@@ -224,9 +230,14 @@ async fn reach(
     Remote::connect(&machine.target, node, key, ANSWER).await.map_err(|error| not_reached(&error))
 }
 
+/// Whether an sshd speaks there: what leads into a machine may accept a connection before anybody in it does.
 async fn answers(addr: std::net::SocketAddr) -> bool {
-    let connecting = tokio::net::TcpStream::connect(addr);
-    tokio::time::timeout(Duration::from_secs(1), connecting).await.is_ok_and(|connected| connected.is_ok())
+    let spoken = async {
+        let mut first = [0; 4];
+        tokio::net::TcpStream::connect(addr).await?.read_exact(&mut first).await?;
+        Ok::<_, std::io::Error>(first == *b"SSH-")
+    };
+    tokio::time::timeout(Duration::from_secs(2), spoken).await.is_ok_and(|spoke| spoke.unwrap_or(false))
 }
 
 fn never_ready(node: &NodeName, machine: &Machine, error: &WaitError) -> Failure {

@@ -1,26 +1,23 @@
 //! `bundle`: what a bug report needs as one file: plan, events, proof, explanation, logs and every reading, no secret.
 
 mod secrets;
+pub mod theirs;
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::cx::{Cx, not_locked};
 use super::explain::{self, Explained};
-use super::fault;
+use super::fault::standing;
 use super::kept::read_plan;
 use crate::cluster::state::ClusterState;
 use crate::durable;
 use crate::explain::{Evidence, Told};
 use crate::failure::{Exit, Failure};
 use crate::lab::name::ClusterName;
-use crate::lab::plan::Plan;
 use secrets::Secrets;
 
 /// The most that is taken of one log, from its end.
 const LOG: usize = 2 << 20;
-/// The most that a bundle of somebody else may hold in one file.
-const MOST: u64 = 64 << 20;
 
 const PLAN: &str = "plan.json";
 const EXPLAINED: &str = "explained.json";
@@ -49,7 +46,7 @@ pub async fn bundle(cx: &Cx<'_>, cluster: &ClusterName, file: Option<&Path>) -> 
             explained,
         );
     }
-    let standing = fault::active(&folder);
+    let standing = standing::active(&folder);
     if !standing.is_empty() {
         packed.add_json("faults.json", "faults that were made on purpose and stand", &standing);
     }
@@ -60,35 +57,6 @@ pub async fn bundle(cx: &Cx<'_>, cluster: &ClusterName, file: Option<&Path>) -> 
         Failure::new(Exit::Unexpected, "bundle.write", format!("write {}", path.display())).because(&error)
     })?;
     Ok(path)
-}
-
-/// Explain somebody's bundle: nobody is asked, and no cluster is needed.
-pub fn explain_file(path: &Path) -> Result<Explained, Failure> {
-    let failed = || Failure::new(Exit::NoSuch, "bundle.read", format!("read {}", path.display()));
-    let file = std::fs::File::open(path).map_err(|error| failed().because(&error))?;
-    let (mut plan, mut evidence) = (None::<Plan>, None::<Evidence>);
-    let mut archive = tar::Archive::new(file);
-    for entry in archive.entries().map_err(|error| failed().because(&error))? {
-        let entry = entry.map_err(|error| failed().because(&error))?;
-        let Ok(name) = entry.path().map(std::borrow::Cow::into_owned) else { continue };
-        let mut bytes = Vec::new();
-        if name.ends_with(PLAN) || name.ends_with(EXPLAINED) {
-            entry.take(MOST).read_to_end(&mut bytes).map_err(|error| failed().because(&error))?;
-        }
-        if name.ends_with(PLAN) {
-            plan = serde_json::from_slice(&bytes).ok();
-        } else if name.ends_with(EXPLAINED) {
-            evidence = serde_json::from_slice::<Explained>(&bytes).ok().map(|explained| explained.evidence);
-        }
-    }
-    let lacks = |what: &str| failed().because_text(format!("it has no {what} that this version can read"));
-    let plan = plan.ok_or_else(|| lacks(PLAN))?;
-    let evidence = evidence.ok_or_else(|| lacks(EXPLAINED))?;
-    // Rules look nodes up in the plan.
-    if !evidence.nodes.keys().all(|node| plan.nodes.names().any(|own| own == node)) {
-        return Err(failed().because_text("its plan and its readings are of different clusters"));
-    }
-    explain::judged(evidence, &plan)
 }
 
 fn saved(path: &Path) -> Option<Explained> {

@@ -1,6 +1,9 @@
 //! `cache ls|verify|prune`: what the cache holds and for whom, whether it is whole, and what can go.
 
+pub mod points;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -31,6 +34,8 @@ struct Wants {
     files: BTreeMap<Digest, BTreeSet<String>>,
     /// Folders of images that a lab's recipe makes, and images that a cluster's machines start from.
     images: BTreeMap<String, BTreeSet<String>>,
+    /// Files that points stand on.
+    paths: Vec<(PathBuf, String)>,
     /// Whether anything is remembered as a cluster.
     clusters: bool,
     /// Labs and plans that could not be read: what they want is not known.
@@ -44,6 +49,13 @@ impl Wants {
     }
 
     fn of(&self, thing: &Thing) -> BTreeSet<String> {
+        let stood_on = self.paths.iter().filter(|(path, _)| path.starts_with(&thing.path));
+        let mut who: BTreeSet<String> = stood_on.map(|(_, who)| who.clone()).collect();
+        who.extend(self.by_name(thing));
+        who
+    }
+
+    fn by_name(&self, thing: &Thing) -> BTreeSet<String> {
         match thing.kind {
             Kind::File => thing.digest.and_then(|digest| self.files.get(&digest)).cloned().unwrap_or_default(),
             Kind::Image => {
@@ -132,6 +144,16 @@ async fn of_clusters(cx: &Cx<'_>, wants: &mut Wants) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What these points stand on.
+fn of_points(lines: &[points::Line], wants: &mut Wants) {
+    for line in lines {
+        match &line.stands_on {
+            Some(files) => wants.paths.extend(files.iter().map(|file| (file.clone(), line.who()))),
+            None => wants.unread.push(line.who()),
+        }
+    }
+}
+
 /// One thing of the cache for people and programs.
 #[derive(Clone, Debug, Serialize)]
 pub struct Line {
@@ -149,6 +171,7 @@ pub async fn list(cx: &Cx<'_>) -> Result<Vec<Line>, Failure> {
     let mut wants = Wants::default();
     of_labs(cx, &mut wants).await?;
     of_clusters(cx, &mut wants).await?;
+    of_points(&points::all(cx)?, &mut wants);
     let things = cx.cache.things().await.map_err(|error| not_fetched(&error))?;
     Ok(things.into_iter().map(|thing| line(&wants, thing)).collect())
 }
@@ -245,6 +268,8 @@ pub fn damaged(found: &Verified) -> Result<(), Failure> {
 pub struct Limits {
     /// Also what the labs' locks want, as long as no cluster does.
     pub all: bool,
+    /// Also the points of clusters that are gone, and what they stand on.
+    pub points: bool,
     /// Only what was not changed for this long.
     pub older_than: Option<Duration>,
 }
@@ -264,13 +289,15 @@ pub struct Pruned {
 pub async fn prunable(cx: &Cx<'_>, limits: Limits) -> Result<Vec<Line>, Failure> {
     let mut kept = Wants::default();
     of_clusters(cx, &mut kept).await?;
+    let points = points::all(cx)?.into_iter().filter(|line| !line.may_go(limits));
+    of_points(&points.collect::<Vec<_>>(), &mut kept);
     if !limits.all {
         of_labs(cx, &mut kept).await?;
     }
     if !kept.unread.is_empty() {
         return Err(Failure::new(Exit::Conflict, "cache.unknown", "tell what can go")
             .because_text(format!("what is wanted by {} cannot be read", kept.unread.join(", ")))
-            .hint("calicolab labs check LAB; calicolab down NAME"));
+            .hint("calicolab labs check LAB; calicolab down NAME; calicolab snapshot delete POINT"));
     }
     let now = jiff::Timestamp::now();
     let old = |thing: &Thing| {
@@ -280,7 +307,7 @@ pub async fn prunable(cx: &Cx<'_>, limits: Limits) -> Result<Vec<Line>, Failure>
     let may_go = |thing: &Thing| match thing.kind {
         Kind::File | Kind::Image => kept.of(thing).is_empty(),
         // A machine that runs reads its tar; it is made again in a moment where it is missed.
-        Kind::Derived => !kept.clusters,
+        Kind::Derived => !kept.clusters && kept.of(thing).is_empty(),
         Kind::Lists => limits.all,
         Kind::Part => true,
     };

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use crate::artifact::cache::Cache;
 use crate::artifact::mirror::Mirrors;
-use crate::artifact::store::Cache;
 use crate::cluster::StateError;
 use crate::cluster::home::Home;
 use crate::cluster::lease::Leases;

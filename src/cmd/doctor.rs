@@ -50,9 +50,11 @@ pub struct Fitness {
 /// Look at this host with the eyes of the lab that is wanted.
 pub async fn doctor(cx: &Cx<'_>, want: &Want) -> Result<Report, Failure> {
     let (draft, plan) = drafted(cx, want)?;
+    // Where a cluster of this name is already is no answer to whether this host is fit.
+    let plan = Plan { away: want.wish.away.clone(), ..plan };
     let mut providers = Vec::new();
-    for provider in cx.providers {
-        let (how, lacks) = tokio::join!(provider.describe(), provider.lacks(&plan));
+    for provider in cx.providers.iter().filter(|one| plan.away.is_none() || one.kind().serves_remotes()) {
+        let (how, lacks) = tokio::join!(provider.describe(plan.away.as_ref()), provider.lacks(&plan));
         providers.push(Fitness { provider: provider.kind(), how, lacks });
     }
     let image = match draft.image.origin {

@@ -8,21 +8,50 @@ use crate::machine::Provider;
 
 use super::cx::not_locked;
 use super::cx::{Cx, counted};
+use super::snapshot::kept;
+use super::snapshot::points::alone;
 
-/// Remove one cluster: what carries its label, its leases, its files. Fine if there is nothing.
-pub async fn down(cx: &Cx<'_>, cluster: &ClusterName) -> Result<(), Failure> {
-    cx.events.tell(Event::Begin { verb: "down".into(), cluster: cluster.to_string(), steps: vec![Step::Destroy] });
-    cx.step(Step::Destroy, destroy(cx, cluster)).await
+/// What becomes of a cluster's points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OfPoints {
+    /// They go with it: what they hold of its memory are secrets, too.
+    Remove,
+    /// They stay, and the cluster can be made again from each.
+    Keep,
 }
 
-/// Remove all clusters of this home, each as far as it goes; every failure is told.
-pub async fn down_all(cx: &Cx<'_>) -> Result<(), Failure> {
+/// Remove one cluster: what carries its label, its leases, its files. Fine if there is nothing.
+pub async fn down(cx: &Cx<'_>, cluster: &ClusterName, points: OfPoints) -> Result<(), Failure> {
+    cx.events.tell(Event::Begin { verb: "down".into(), cluster: cluster.to_string(), steps: vec![Step::Destroy] });
+    cx.step(Step::Destroy, destroy(cx, cluster, points)).await
+}
+
+/// As [`down`]; and where there is no cluster of this name, what was kept of one goes.
+pub async fn down_or_forget(cx: &Cx<'_>, cluster: &ClusterName, points: OfPoints) -> Result<(), Failure> {
+    let alone = alone(cx, cluster) && points == OfPoints::Remove;
+    down(cx, cluster, points).await?;
+    if alone {
+        let number = kept::forget(cx, cluster)?;
+        cx.events.note(format!(
+            "{} of an earlier `{cluster}` {} removed",
+            counted(number, "point"),
+            if number == 1 { "is" } else { "are" }
+        ));
+    }
+    Ok(())
+}
+
+/// Remove all clusters of this home, and what was kept of earlier ones, each as far as it goes; every failure is told.
+pub async fn down_all(cx: &Cx<'_>, points: OfPoints) -> Result<(), Failure> {
     let known = cx.known()?;
     let steps = vec![Step::Destroy];
     cx.events.tell(Event::Begin { verb: "down".into(), cluster: counted(known.len(), "cluster"), steps });
-    let removed = futures::future::join_all(known.iter().map(|cluster| destroy(cx, cluster)));
+    let removed = futures::future::join_all(known.iter().map(|cluster| destroy(cx, cluster, points)));
     let all = async {
-        let failed: Vec<Failure> = removed.await.into_iter().filter_map(Result::err).collect();
+        let mut failed: Vec<Failure> = removed.await.into_iter().filter_map(Result::err).collect();
+        if points == OfPoints::Remove {
+            failed.extend(kept::clusters(cx)?.iter().filter_map(|cluster| kept::forget(cx, cluster).err()));
+        }
         match failed.into_iter().reduce(|all, one| all.because_text(one.to_string())) {
             None => Ok(((), counted(known.len(), "cluster"))),
             Some(failure) => Err(failure),
@@ -31,12 +60,15 @@ pub async fn down_all(cx: &Cx<'_>) -> Result<(), Failure> {
     cx.step(Step::Destroy, all).await
 }
 
-async fn destroy(cx: &Cx<'_>, cluster: &ClusterName) -> Result<((), String), Failure> {
+async fn destroy(cx: &Cx<'_>, cluster: &ClusterName, points: OfPoints) -> Result<((), String), Failure> {
     let locked = match cx.home.lock_to_undo(cluster) {
         Ok(locked) => Some(locked),
         Err(StateError::NoSuch { .. }) => None,
         Err(error) => return Err(not_locked(cluster, &error)),
     };
+    if points == OfPoints::Keep {
+        kept::room(cx, cluster)?;
+    }
     if let Some(locked) = &locked {
         // A state that cannot be written must not keep its machines.
         if let Err(error) = locked.record_destroying() {
@@ -68,10 +100,17 @@ async fn destroy(cx: &Cx<'_>, cluster: &ClusterName) -> Result<((), String), Fai
         return Err(failure.left(format!("the files of `{cluster}`")).hint(format!("calicolab down {cluster}")));
     }
     let Some(locked) = locked else { return Ok(((), format!("there is no `{cluster}`"))) };
+    let kept = if points == OfPoints::Keep { kept::put_aside(cx, cluster)? } else { 0 };
     locked.remove().map_err(|error| {
         Failure::new(Exit::Cleanup, "down.files", format!("remove the files of `{cluster}`"))
             .because(&error)
             .hint(format!("calicolab down {cluster}"))
     })?;
-    Ok(((), format!("nothing of `{cluster}` is left")))
+    Ok((
+        (),
+        match kept {
+            0 => format!("nothing of `{cluster}` is left"),
+            some => format!("{} of `{cluster}`, and nothing else, is kept", counted(some, "point")),
+        },
+    ))
 }

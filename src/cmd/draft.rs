@@ -7,6 +7,7 @@ use crate::lab::file::{Installer, Lab};
 use crate::lab::images::OsImage;
 use crate::lab::name::{ClusterName, LabName};
 use crate::lab::pin::{Lock, Wanted};
+use crate::lab::placement::Away;
 use crate::lab::plan::{LabNet, Plan};
 use crate::lab::problem::nearest;
 use crate::lab::setting::{Setting, SettingError};
@@ -22,6 +23,10 @@ pub struct Draft {
     pub lock: Lock,
     /// The image the machines start from.
     pub image: OsImage,
+    /// Whether virtual machines were asked for.
+    pub vm: bool,
+    /// The servers that were asked for, where that is not this host.
+    pub away: Option<Away>,
 }
 
 impl Draft {
@@ -43,12 +48,17 @@ impl Draft {
             Failure::new(Exit::LabInvalid, "lab.image", "find the lab's image")
                 .because_text(format!("images.yaml has no `{}`", lab.image))
         })?;
-        Ok(Self { lab, lock, image })
+        Ok(Self { lab, lock, image, vm: wish.vm, away: wish.away.clone() })
     }
 
     /// The plan for a cluster on a lab network.
     pub fn plan(&self, cluster: &ClusterName, net: LabNet) -> Plan {
-        crate::lab::plan::plan(&self.lab, &self.lock, cluster, net)
+        let plan = crate::lab::plan::plan(&self.lab, &self.lock, cluster, net);
+        let plan = Plan { vm: self.vm, ..plan };
+        match &self.away {
+            Some(away) => plan.away(away.clone()),
+            None => plan,
+        }
     }
 }
 

@@ -1,14 +1,16 @@
 //! `fault`: a cluster broken in a way of the catalogue, remembered before the effect, and repaired exactly.
 
-use std::path::{Path, PathBuf};
+pub mod standing;
+
 use std::time::Duration;
+
+use standing::{active, remember};
 
 use super::cx::{Cx, node_named, not_locked};
 use super::kept::{connect, plan_of};
-use super::verify;
+use super::{snapshot, verify};
 use crate::cluster::state::Phase;
 use crate::command::{Argv, Ended};
-use crate::durable;
 use crate::event::{Event, Step};
 use crate::failure::{Exit, Failure};
 use crate::fault::{Active, Fault, Honest, catalogue, node};
@@ -30,28 +32,12 @@ pub struct Want {
     pub life: Duration,
     /// Whether also where the cluster is not proven.
     pub force: bool,
+    /// Whether the lab is kept as it is before.
+    pub point: bool,
 }
 
 /// Making a fault may restart daemons, which an emulated machine takes its time for.
 const LIMIT: Duration = Duration::from_secs(90);
-
-/// Where the faults of a cluster are remembered.
-fn file(folder: &Path) -> PathBuf {
-    folder.join("faults.json")
-}
-
-/// The faults that were made on a cluster and not cleared; one whose time has passed was undone by its nodes.
-pub fn active(folder: &Path) -> Vec<Active> {
-    let text = std::fs::read(file(folder)).unwrap_or_default();
-    serde_json::from_slice(&text).unwrap_or_default()
-}
-
-fn remember(folder: &Path, all: &[Active]) -> Result<(), Failure> {
-    let bytes = serde_json::to_vec_pretty(all).map_err(std::io::Error::from);
-    bytes.and_then(|bytes| durable::write(&file(folder), &bytes, 0o600)).map_err(|error| {
-        Failure::new(Exit::Unexpected, "fault.remember", "remember the faults of the cluster").because(&error)
-    })
-}
 
 fn named(word: &str) -> Result<&'static Fault, Failure> {
     Fault::named(word).ok_or_else(|| {
@@ -91,6 +77,9 @@ pub async fn add(cx: &Cx<'_>, cluster: &ClusterName, want: &Want) -> Result<Acti
     let about = fault
         .about(&plan, node.as_ref())
         .map_err(|error| Failure::new(Exit::Usage, "fault.misplaced", "choose the node").because(&error))?;
+    if want.point {
+        snapshot::save_before(cx, &locked, fault.id).await?;
+    }
     let since = jiff::Timestamp::now();
     let until = since.saturating_add(want.life).unwrap_or(jiff::Timestamp::MAX);
     let one = Active { fault: fault.id.into(), node: about.clone(), on: fault.on(&plan, &about), since, until };
@@ -133,7 +122,9 @@ async fn on(remotes: &PerNode<Result<Remote, SshError>>, node: &NodeName, argv: 
 pub async fn clear(cx: &Cx<'_>, cluster: &ClusterName, words: &[String]) -> Result<Proof, Failure> {
     let wanted: Vec<&Fault> = words.iter().map(|word| named(word)).collect::<Result<_, _>>()?;
     undo(cx, cluster, &wanted).await?;
-    let want = verify::Want { checks: Vec::new(), patience: None };
+    // Sessions begin again as after a boot: as long as that may take, on a busy host too.
+    let patience = Some(Duration::from_secs(plan_of(cx, cluster)?.proof.up_s));
+    let want = verify::Want { checks: Vec::new(), patience, without_stability: false };
     // A session that was refused for its AS keeps that as its last error until it calls again, and a proof does not
     // wait for what cannot heal by itself.
     let again = wait::until(HEALING, async || match verify::verify(cx, cluster, &want).await {

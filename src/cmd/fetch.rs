@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::artifact::FetchError;
-use crate::artifact::apt::{Archive, NODE_ARCH};
+use crate::artifact::apt::Archive;
+use crate::artifact::cache::Cache;
 use crate::artifact::image::{self, Disk, Ready};
 use crate::artifact::oci;
 use crate::artifact::payload::{self, Part, PartSource, Payload};
-use crate::artifact::store::{Cache, Reach, Store};
+use crate::artifact::store::{Reach, Store};
 use crate::cluster::state::Wish;
 use crate::event::{Event, Step};
 use crate::failure::{Exit, Failure};
@@ -17,7 +18,7 @@ use crate::lab::images::OsImage;
 use crate::lab::name::LabName;
 use crate::lab::pin::{Arch, Digest, Pin, Source, Wanted};
 use crate::lab::plan::{Plan, pinned};
-use crate::machine::{DirectBoot, Image, ImageForm};
+use crate::machine::{DirectBoot, Image, ImageForm, Tree};
 
 use super::cx::{Cx, counted};
 use super::draft::Draft;
@@ -89,13 +90,13 @@ pub async fn survey(cx: &Cx<'_>, lab: &str, archs: Archs) -> Result<Survey, Fail
     let draft = Draft::read(cx, lab, &Wish::default())?;
     let (mut pins, mut missing) = (Vec::new(), Vec::new());
     for artifact in &draft.lab.artifacts {
-        match pinned(artifact, &draft.lock, NODE_ARCH) {
+        match pinned(artifact, &draft.lock, Arch::NODE) {
             Ok(pin) => pins.push(pin.clone()),
             Err(wanted) => missing.push(*wanted),
         }
         if archs == Archs::All {
             // Upstreams need not have everything for every processor.
-            let others = [Arch::Amd64, Arch::Arm64].into_iter().filter(|arch| *arch != NODE_ARCH);
+            let others = [Arch::Amd64, Arch::Arm64].into_iter().filter(|arch| *arch != Arch::NODE);
             pins.extend(others.filter_map(|arch| pinned(artifact, &draft.lock, arch).ok().cloned()));
         }
     }
@@ -273,7 +274,10 @@ pub async fn os_image(cx: &Cx<'_>, lab: &LabName, wanted: &OsImage, form: ImageF
             }),
             tree: match form {
                 ImageForm::Disk => None,
-                ImageForm::Tree => Some(built.tree().await?),
+                ImageForm::Tree => {
+                    let tree = built.tree().await?;
+                    Some(Tree { path: tree.path().into(), sha256: tree.digest().hex() })
+                }
             },
             user,
         },

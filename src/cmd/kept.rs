@@ -37,9 +37,19 @@ pub async fn connect(
     plan: &Plan,
     state: &ClusterState,
 ) -> Result<PerNode<Result<Remote, SshError>>, Failure> {
+    connect_within(cx, cluster, plan, state, ANSWER.min(Duration::from_secs(20))).await
+}
+
+/// The same with another patience for each.
+pub async fn connect_within(
+    cx: &Cx<'_>,
+    cluster: &ClusterName,
+    plan: &Plan,
+    state: &ClusterState,
+    limit: Duration,
+) -> Result<PerNode<Result<Remote, SshError>>, Failure> {
     let targets = targets(plan, state)?;
     let key = cx.home.folder(cluster).join("ssh").join("key");
-    let limit = ANSWER.min(Duration::from_secs(20));
     targets.try_join(async |node, target| Ok(Remote::connect(target, node, &key, limit).await)).await
 }
 

@@ -1,4 +1,4 @@
-//! `labs list|show|new|check|schema|export`: what there is, what is wrong with it, and copies to change.
+//! `labs list|show|matrix|new|check|schema|export`: what there is, what is wrong with it, and copies to change.
 
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::cx::counted;
 use super::table::{columns, size};
 use crate::lab::builtin::{self, Existing, Library, LibraryError, Text, write::write_all};
+use crate::lab::era::{self, ERAS, Era};
 use crate::lab::file::{Artifact, Installer, Lab};
 use crate::lab::name::{LabName, NodeName};
 use crate::lab::pin::{Lock, Wanted};
@@ -174,7 +175,7 @@ pub fn show(library: &Library, name: &LabName) -> Result<String, LabsError> {
             ),
         ),
     ];
-    for (what, fact) in facts {
+    for (what, fact) in facts.into_iter().chain(releases(&lab)) {
         let _ = writeln!(out, "{what:<10} {fact}");
     }
     for Wanted { name, why, .. } in &missing {
@@ -186,6 +187,45 @@ pub fn show(library: &Library, name: &LabName) -> Result<String, LabsError> {
     if let Some(readme) = library.readme(name).map_err(LabsError::Library)? {
         let _ = write!(out, "\n{}", readme.text);
     }
+    Ok(out)
+}
+
+/// What a lab installs, and what else that goes with.
+fn releases(lab: &Lab) -> Vec<(&'static str, String)> {
+    let kubernetes = lab.kubernetes.as_ref().map(|kubernetes| ("kubernetes", kubernetes.version.to_string()));
+    let calico = lab.calico.as_ref().map(|calico| {
+        let range = era::of(calico.version).map_or_else(String::new, |era| format!(", for Kubernetes {}", era.range()));
+        ("calico", format!("{}{range}", calico.version))
+    });
+    kubernetes.into_iter().chain(calico).collect()
+}
+
+/// Which Calico goes with which Kubernetes, why others do not, and the labs that are made of it.
+pub fn matrix(library: &Library) -> Result<String, LabsError> {
+    let mut labs = Vec::new();
+    for name in library.labs().map_err(LabsError::Library)? {
+        match read(library, &name, &[], None) {
+            Ok((Lab { calico: Some(calico), .. }, _)) => labs.push((calico.version.series(), name.to_string())),
+            // What is wrong with a lab, `labs` says.
+            Ok(_) | Err(LabsError::Wrong { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let mut out = columns(
+        &["CALICO", "KUBERNETES", "LABS"],
+        ERAS.iter().map(|era| {
+            let made: Vec<&str> =
+                labs.iter().filter(|(series, _)| *series == era.calico).map(|(_, name)| name.as_str()).collect();
+            vec![format!("{}.{}", era.calico.0, era.calico.1), era.range(), made.join(" ")]
+        }),
+    );
+    for Era { calico: (major, minor), takes: (first, last), older, newer, .. } in &ERAS {
+        let _ = write!(out, "\n{major}.{minor} not before 1.{first}: {older}");
+        if let Some(last) = last {
+            let _ = write!(out, "\n{major}.{minor} not after 1.{last}: {newer}");
+        }
+    }
+    out.push('\n');
     Ok(out)
 }
 

@@ -5,8 +5,9 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::artifact::FetchError;
-use crate::artifact::apt::{Age, Archive, NODE_ARCH, Record};
-use crate::artifact::store::{Cache, Reach, Store};
+use crate::artifact::apt::{Age, Archive, Record};
+use crate::artifact::cache::Cache;
+use crate::artifact::store::{Reach, Store};
 use crate::event::Events;
 use crate::lab::file::{Artifact, Lab};
 use crate::lab::pin::{Arch, Digest, LOCK_SCHEMA, Lock, Pin, Source, Trust, Wanted};
@@ -175,7 +176,7 @@ pub fn text(lock: &Lock) -> String {
 
 /// The pins of the lab's Debian packages; none where the lock lacks one.
 fn in_use<'a>(lab: &Lab, lock: &'a Lock) -> Vec<Option<&'a Pin>> {
-    packages(lab).map(|(artifact, ..)| lock.pin(&artifact.name, NODE_ARCH)).collect()
+    packages(lab).map(|(artifact, ..)| lock.pin(&artifact.name, Arch::NODE)).collect()
 }
 
 /// Artifacts that are Debian packages: artifact, package, suite.
@@ -217,7 +218,7 @@ fn relock(
     let mut missing = Vec::new();
     let mut changes = Vec::new();
     for artifact in &lab.artifacts {
-        let old = lock.pin(&artifact.name, NODE_ARCH);
+        let old = lock.pin(&artifact.name, Arch::NODE);
         let package = match &artifact.source {
             Source::Apt { package, suite } if chosen(artifact) => Some((package, suite)),
             _ => None,
@@ -237,7 +238,7 @@ fn relock(
         let new = record.map(|record| Pin {
             name: artifact.name.clone(),
             version: record.version.clone(),
-            arch: NODE_ARCH,
+            arch: Arch::NODE,
             source: artifact.source.clone(),
             digest: record.digest,
             bytes: Some(record.bytes),
@@ -249,7 +250,7 @@ fn relock(
             missing.push(Wanted {
                 name: artifact.name.clone(),
                 version: None,
-                arch: NODE_ARCH,
+                arch: Arch::NODE,
                 source: artifact.source.clone(),
                 why: format!("Debian {suite} has no package {package} on {today}"),
             });

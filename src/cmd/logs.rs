@@ -38,7 +38,20 @@ pub async fn logs(cx: &Cx<'_>, cluster: &ClusterName, source: &Source, lines: u3
         Source::Console { node } => {
             let state = cx.home.read(cluster).map_err(|error| not_locked(cluster, &error))?;
             let node = node_named(&state.nodes, node)?;
-            file(&folder.join("vm").join(node.as_str()).join("console.log"), lines)
+            let provider = cx.providers.iter().find(|one| one.kind() == state.provider);
+            let kept = match provider {
+                Some(provider) => provider.console(&cx.place(cluster)?, &node).await,
+                None => None,
+            };
+            match kept {
+                Some(said) if said.is_empty() => {
+                    Err(Failure::new(Exit::NoSuch, "logs.none", format!("read the console of {node}"))
+                        .because_text("nothing was said there, or nothing of it was kept")
+                        .hint(format!("calicolab logs {node}")))
+                }
+                Some(said) => Ok(tail(&said, lines)),
+                None => file(&folder.join("vm").join(node.as_str()).join("console.log"), lines),
+            }
         }
         Source::Journal { node, unit } => {
             let state = cx.home.read(cluster).map_err(|error| not_locked(cluster, &error))?;
@@ -64,8 +77,11 @@ pub async fn logs(cx: &Cx<'_>, cluster: &ClusterName, source: &Source, lines: u3
 fn file(path: &Path, lines: u32) -> Result<String, Failure> {
     let bytes = std::fs::read(path)
         .map_err(|error| Failure::new(Exit::NoSuch, "logs.none", format!("read {}", path.display())).because(&error))?;
-    let text = String::from_utf8_lossy(&bytes);
+    Ok(tail(&String::from_utf8_lossy(&bytes), lines))
+}
+
+fn tail(text: &str, lines: u32) -> String {
     let all: Vec<&str> = text.lines().collect();
     let wanted = usize::try_from(lines).unwrap_or(usize::MAX);
-    Ok(all[all.len().saturating_sub(wanted)..].join("\n"))
+    all[all.len().saturating_sub(wanted)..].join("\n")
 }

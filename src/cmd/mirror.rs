@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 use tower_http::services::ServeFile;
 
-use crate::artifact::store::Cache;
+use crate::artifact::cache::Cache;
 use crate::cluster::routes::Routes;
 use crate::event::Events;
 use crate::failure::{Exit, Failure};

@@ -3,7 +3,7 @@
 use crate::artifact::image::{self, needs};
 use crate::failure::Failure;
 use crate::lab::images::Origin;
-use crate::machine::Lack;
+use crate::machine::{Kind, Lack};
 
 use super::cx::Cx;
 use super::draft::Draft;
@@ -17,6 +17,21 @@ pub async fn lacks(cx: &Cx<'_>, draft: &Draft) -> Result<Vec<Lack>, Failure> {
     }
     let lacks = needs::lacks(&cx.cache).await.into_iter();
     Ok(lacks.map(|lack| Lack { id: lack.id.into(), what: lack.what, remedy: lack.remedy, bearable: false }).collect())
+}
+
+/// What an image lacks that was built here, where virtual machines of Incus or LXD are to start from it: their firmware
+/// wants a boot loader, and QEMU alone is handed kernel and initrd.
+pub fn boot_loader(draft: &Draft, provider: Kind) -> Option<Lack> {
+    let built = matches!(draft.image.origin, Origin::Build { .. });
+    (draft.vm && built && provider == Kind::Incus).then(|| Lack {
+        id: "image.boot-loader".into(),
+        what: format!(
+            "the image {} has no boot loader, which virtual machines of Incus and LXD need",
+            draft.image.name
+        ),
+        remedy: "--set image=debian-12-cloud, or --provider qemu".into(),
+        bearable: false,
+    })
 }
 
 /// What comes before the machines are made and is not counted in their time, if anything does.

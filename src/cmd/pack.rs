@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use crate::artifact::apt::NODE_ARCH;
+use crate::artifact::cache::Cache;
 use crate::artifact::image;
 use crate::artifact::pack::{self, Bytes, Contents, Existing, PackError, Piece, Place};
-use crate::artifact::store::Cache;
 use crate::event::{Event, Step};
 use crate::failure::{Exit, Failure};
-use crate::lab::pin::Pin;
+use crate::lab::pin::{Arch, Pin};
 
 use super::cx::Cx;
 use super::draft::unread;
@@ -71,7 +70,7 @@ async fn contents(cx: &Cx<'_>, survey: &Survey) -> Result<Contents, Failure> {
     }
     pieces.sort_by(|a, b| a.place.cmp(&b.place));
     pieces.dedup_by(|a, b| a.place == b.place);
-    Ok(Contents { lab, arch: NODE_ARCH, pieces })
+    Ok(Contents { lab, arch: Arch::NODE, pieces })
 }
 
 /// The files of a pin.

@@ -1,13 +1,17 @@
 //! `plan LAB`: what `up` would make, for people and as JSON.
 
 mod difference;
+pub mod manifests;
 
 use std::fmt::Write as _;
 
 use super::table::{columns, size};
 use crate::lab::file::{On, Timers};
+use crate::lab::kernel::Need;
+use crate::lab::kubernetes::{Calico, Datastore, Encapsulation, Kubernetes, ManifestFile};
 use crate::lab::name::NodeName;
 use crate::lab::pin::Source;
+use crate::lab::placement::Placement;
 use crate::lab::plan::{NodePlan, Peer, PeerKind, Placed, Plan};
 use crate::machine::Estimate;
 
@@ -79,6 +83,17 @@ fn addresses(plan: &Plan) -> String {
         Timers::Quick => "quick timers",
         Timers::Calico => "Calico's timers",
     };
+    let placed = match (&plan.away, plan.placement) {
+        (None, _) => "this host".into(),
+        (Some(away), placement) => {
+            let how = match placement {
+                Placement::Spread => "spread over",
+                Placement::Pack => "packed on as few as have room of",
+            };
+            let which = if away.targets.is_empty() { "its members".into() } else { away.targets.join(", ") };
+            format!("`{}`, {how} {which} where it is a cluster", away.remote)
+        }
+    };
     let routing = if plan.bgp.mesh {
         "full mesh".into()
     } else {
@@ -86,18 +101,61 @@ fn addresses(plan: &Plan) -> String {
         format!("routes reflected by {}", names.join(", "))
     };
     let halves: usize = plan.nodes.values().map(|node| node.peers.len()).sum();
-    let facts = [
+    let mut facts = vec![
         (
             "lab",
             format!("{} on {} (NAT on {}), packets up to {} bytes", net.lab, net.lab_device, net.nat_device, net.mtu),
         ),
+        ("machines", placed),
         ("pods", net.pods.to_string()),
         ("services", net.services.to_string()),
         ("api", format!("{} ({})", net.api, net.api_name)),
         ("dns", format!("{} for {}, answered by {}", net.dns, net.domain, servers)),
         ("bgp", format!("AS {}, {routing}, {timers}, {halves} half-sessions", plan.bgp.asn)),
     ];
-    facts.map(|(what, fact)| format!("{what:<9} {fact}\n")).concat()
+    facts.extend(plan.kubernetes.as_ref().map(|kubernetes| ("kubernetes", kubernetes_fact(plan, kubernetes))));
+    facts.extend(plan.calico.as_ref().map(|calico| ("calico", calico_fact(plan, calico))));
+    facts.extend(kernel(plan));
+    let width = facts.iter().map(|(what, _)| what.len()).max().unwrap_or_default().max(9);
+    facts.into_iter().fold(String::new(), |text, (what, fact)| text + &format!("{what:<width$} {fact}\n"))
+}
+
+/// What is wanted of the kernel, where anything is.
+fn kernel(plan: &Plan) -> Vec<(&'static str, String)> {
+    let modules: Vec<String> = plan.modules.iter().map(ToString::to_string).collect();
+    let words = [
+        plan.needs.map(|Need::Kernel| "each node has its own".to_owned()),
+        plan.vm.then(|| "virtual machines, as asked".to_owned()),
+        (!modules.is_empty()).then(|| format!("with {}", modules.join(", "))),
+    ];
+    let words: Vec<String> = words.into_iter().flatten().collect();
+    if words.is_empty() { Vec::new() } else { vec![("kernel", words.join("; "))] }
+}
+
+fn kubernetes_fact(plan: &Plan, kubernetes: &Kubernetes) -> String {
+    match plan.etcd_endpoints().as_slice() {
+        [] => format!("{}, with an etcd of kubeadm's", kubernetes.version),
+        [one] => format!("{}, with an etcd at {one}", kubernetes.version),
+        members => format!("{}, with an etcd of {} members: {}", kubernetes.version, members.len(), members.join(" ")),
+    }
+}
+
+fn calico_fact(plan: &Plan, calico: &Calico) -> String {
+    let Calico { version, encapsulation, detection, install, .. } = calico;
+    let datastore = match calico.datastore {
+        Datastore::Kubernetes => "Kubernetes' own objects",
+        Datastore::Etcd => "the lab's etcd",
+    };
+    let wrapping = match encapsulation {
+        Encapsulation::None => "packets not wrapped".into(),
+        wrapped => format!("packets wrapped by {wrapped}"),
+    };
+    let files: Vec<&str> = calico.manifests.iter().map(ManifestFile::name).collect();
+    format!(
+        "{version} in {datastore}, {wrapping} and up to {} bytes long, addresses by {detection}; {install} {}",
+        plan.pod_mtu(),
+        files.join(" ")
+    )
 }
 
 fn artifacts(plan: &Plan) -> String {

@@ -18,10 +18,12 @@ use crate::ssh::Remote;
 
 use super::bring::{self, Site};
 use super::cx::{Cx, counted, not_locked};
+use super::down::{self, OfPoints};
 use super::draft::{Draft, complete, installable};
 use super::fetch::plan_offline;
 use super::kept::{self, keep, read_plan};
-use super::{down, needs, verify};
+use super::snapshot::points::{self, not_half_way};
+use super::{needs, verify};
 
 /// What is asked of `up`.
 pub struct Want {
@@ -44,7 +46,7 @@ pub struct Want {
 /// Bring the cluster up, or on, and prove it. On a running one this is `verify`.
 pub async fn up(cx: &Cx<'_>, want: &Want) -> Result<Proof, Failure> {
     if want.recreate && cx.known()?.contains(&want.cluster) {
-        down::down(cx, &want.cluster).await?;
+        down::down(cx, &want.cluster, OfPoints::Remove).await?;
     }
     finish_a_broken_down(cx, &want.cluster).await?;
     let mut steps = vec![Step::Plan];
@@ -67,7 +69,7 @@ pub async fn up(cx: &Cx<'_>, want: &Want) -> Result<Proof, Failure> {
     let machines = locked.state().machines.len();
     drop(locked);
     if want.down_on_failure {
-        return Err(match down::down(cx, &want.cluster).await {
+        return Err(match down::down(cx, &want.cluster, OfPoints::Remove).await {
             Ok(()) => failure.left("nothing: everything was removed again"),
             Err(also) => failure.because_text(also.to_string()),
         });
@@ -93,8 +95,15 @@ pub struct Planned<'a> {
 
 /// Read and plan. Changes nothing.
 pub fn drafted(cx: &Cx<'_>, want: &Want) -> Result<(Draft, Plan), Failure> {
-    let draft = Draft::read(cx, &want.lab, &want.wish)?;
-    let net = match known(cx, &want.cluster)? {
+    let known = known(cx, &want.cluster)?;
+    let mut wish = want.wish.clone();
+    // What a cluster's machines are and where they are is said once.
+    if let Some(state) = &known {
+        wish.vm |= state.wish.vm;
+        wish.away = wish.away.or_else(|| state.wish.away.clone());
+    }
+    let draft = Draft::read(cx, &want.lab, &wish)?;
+    let net = match known {
         Some(state) => LabNet(state.network),
         None => free_network(cx, &draft)?,
     };
@@ -118,6 +127,7 @@ pub async fn planned<'a>(cx: &Cx<'a>, want: &Want) -> Result<(Planned<'a>, Strin
     let known = known(cx, &want.cluster)?;
     if known.is_some() {
         same_plan(cx, &plan)?;
+        not_half_way(&want.cluster, &points::of(cx, &want.cluster))?;
     }
     let kind = known.as_ref().map(|state| state.provider).or(want.provider);
     let choice = choose(cx.providers, kind, &plan).await.map_err(|error| {
@@ -129,6 +139,7 @@ pub async fn planned<'a>(cx: &Cx<'a>, want: &Want) -> Result<(Planned<'a>, Strin
     if known.is_none_or(|state| state.machines.is_empty()) {
         plan_offline(cx, &draft, &plan).await?;
         lacks.extend(needs::lacks(cx, &draft).await?);
+        lacks.extend(needs::boot_loader(&draft, choice.provider.kind()));
     }
     let (bearable, missing): (Vec<_>, Vec<_>) = lacks.into_iter().partition(|lack| lack.bearable);
     for lack in bearable {
@@ -174,7 +185,7 @@ fn same_plan(cx: &Cx<'_>, plan: &Plan) -> Result<(), Failure> {
 /// A `down` that was cut short is finished before anything is made under the same name.
 async fn finish_a_broken_down(cx: &Cx<'_>, cluster: &ClusterName) -> Result<(), Failure> {
     match cx.home.read(cluster) {
-        Ok(state) if state.phase == Phase::Destroying => down::down(cx, cluster).await,
+        Ok(state) if state.phase == Phase::Destroying => down::down(cx, cluster, OfPoints::Remove).await,
         _ => Ok(()),
     }
 }
@@ -208,6 +219,12 @@ fn write_down(cx: &Cx<'_>, locked: &mut Locked, plan: &Plan) -> Result<(), Failu
 async fn raise(cx: &Cx<'_>, want: &Want, planned: &Planned<'_>, locked: &mut Locked) -> Result<Proof, Failure> {
     let Planned { draft, plan, provider } = planned;
     let place = cx.place(&plan.cluster)?;
+    if let Some(ability) = provider.pauses()
+        && let Err(error) = ability.resume(&place).await
+    {
+        // What stands still and stays so is found by the proof.
+        cx.events.warn(format!("{error}"));
+    }
     let exists = provider
         .machines(&place)
         .await
@@ -216,7 +233,7 @@ async fn raise(cx: &Cx<'_>, want: &Want, planned: &Planned<'_>, locked: &mut Loc
     if matches!(locked.state().phase, Phase::Ready { .. }) && plan.nodes.names().all(running) {
         cx.events.note(format!("`{}` is up already; it is proven again", plan.cluster));
         let remotes = kept::connect(cx, &plan.cluster, plan, locked.state()).await?;
-        return prove(cx, plan, &bring::askers_or_why(&remotes), locked).await;
+        return prove(cx, plan, &bring::askers_or_why(&remotes), locked, patient(plan)).await;
     }
     let leased = lease(cx, plan, locked, running).await?;
     record(locked, |state| {
@@ -225,7 +242,12 @@ async fn raise(cx: &Cx<'_>, want: &Want, planned: &Planned<'_>, locked: &mut Loc
     })?;
     let site = Site { cx, draft, plan, provider: *provider, leased: &leased, boot_limit: want.boot_limit };
     let remotes: PerNode<Remote> = bring::machines(&site, locked).await?;
-    prove(cx, plan, &bring::askers(&remotes), locked).await
+    prove(cx, plan, &bring::askers(&remotes), locked, patient(plan)).await
+}
+
+/// Patience for what has just been started.
+fn patient(plan: &Plan) -> (Pace, Duration) {
+    (Pace::SessionsFirst, Duration::from_secs(plan.proof.up_s))
 }
 
 async fn lease(
@@ -247,17 +269,17 @@ fn record(locked: &mut Locked, change: impl FnOnce(&mut ClusterState)) -> Result
     locked.record(change).map_err(|error| not_locked(&cluster, &error))
 }
 
-/// Take the whole proof with `up`'s patience, and remember how it ended.
+/// Take the whole proof, and remember how it ended.
 pub async fn prove(
     cx: &Cx<'_>,
     plan: &Plan,
     askers: &crate::proof::ask::Askers,
     locked: &mut Locked,
+    (pace, patience): (Pace, Duration),
 ) -> Result<Proof, Failure> {
     let checks = expect::expect(plan);
-    let patience = Duration::from_secs(plan.proof.up_s);
     let taking = async {
-        let proof = crate::proof::round::prove(plan, &checks, askers, Pace::SessionsFirst, patience, &cx.events).await;
+        let proof = crate::proof::round::prove(plan, &checks, askers, pace, patience, &cx.events).await;
         let outcome = verify::outcome(&proof);
         let verdict = verify::unproven(&plan.cluster, &proof);
         let last = keep(&locked.folder(), &proof)?;

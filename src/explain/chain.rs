@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::facts::Facts;
 use crate::lab::name::NodeName;
-use crate::lab::plan::Plan;
 use crate::proof::check::Layer;
 
 /// One link: each needs those before it.
@@ -88,18 +88,21 @@ pub(super) fn of_layer(layer: Layer) -> Link {
 }
 
 /// What may be broken where both ends look right, and what would tell.
-pub(super) fn unseen(layer: Layer, nodes: &[NodeName], plan: &Plan) -> (&'static str, String) {
-    let cluster = &plan.cluster;
+pub(super) fn unseen(layer: Layer, nodes: &[NodeName], facts: &Facts<'_>) -> (&'static str, String) {
+    let plan = facts.plan;
     let (here, there) = (nodes.first().unwrap_or(&plan.master), nodes.get(1).unwrap_or(&plan.master));
-    let device = &plan.network.lab_device;
-    let dump = |filter: &str| {
-        format!(
-            "calicolab ssh --name {cluster} {here} -- sudo timeout 10 tcpdump -ni {device} {filter} (and on {there})"
-        )
+    let device = facts.device(here);
+    let logs = |more: &str| {
+        if facts.foreign() {
+            facts.on(here, "journalctl")
+        } else {
+            format!("calicolab logs --name {} {here}{more}", plan.cluster)
+        }
     };
+    let dump = |filter: &str| facts.on(here, &format!("timeout 10 tcpdump -ni {device} {filter} (and on {there})"));
     match layer {
-        Layer::Machine => ("the machine is slow or hung", format!("calicolab logs --name {cluster} {here} --console")),
-        Layer::Address => ("something changed the device", format!("calicolab logs --name {cluster} {here}")),
+        Layer::Machine => ("the machine is slow or hung", logs(" --console")),
+        Layer::Address => ("something changed the device", logs("")),
         Layer::Link => {
             ("what lies between the nodes loses packets; no rule or queue of either does", dump("icmp or arp"))
         }
@@ -108,10 +111,7 @@ pub(super) fn unseen(layer: Layer, nodes: &[NodeName], plan: &Plan) -> (&'static
             "what lies between the nodes loses or answers packets of port 179; no rule of either does",
             dump("tcp port 179"),
         ),
-        Layer::Route => (
-            "BIRD keeps or refuses the route",
-            format!("calicolab ssh --name {cluster} {here} -- sudo birdc show route all"),
-        ),
+        Layer::Route => ("BIRD keeps or refuses the route", facts.on(here, "birdc show route all")),
         Layer::Packet => ("the packet is lost on its way between pods", dump("icmp")),
         Layer::Service => ("the service's connection is lost on its way", dump("tcp port 2379 or tcp port 2381")),
         Layer::Name => ("the question or its answer is lost on its way", dump("port 53")),

@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Clear, Evidence, Found, Side, Told, What};
-use crate::command::Output;
+use super::{Clear, Evidence, Found, Origin, Side, Told, What};
+use crate::command::{Ended, Output};
 use crate::lab::name::NodeName;
 use crate::lab::plan::{NodePlan, Plan};
 use crate::node::bird::{Bgp, Bird, Protocol};
@@ -50,8 +50,16 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// Whether calicolab did not make these nodes.
+    pub fn foreign(&self) -> bool {
+        self.evidence.origin == Origin::Diags
+    }
+
     /// A command on a node, as the user would type it.
     pub fn on(&self, node: &NodeName, words: &str) -> String {
+        if self.foreign() {
+            return format!("on {node}: sudo {words}");
+        }
         format!("calicolab ssh --name {} {node} -- sudo {words}", self.plan.cluster)
     }
 
@@ -65,11 +73,17 @@ impl<'a> Facts<'a> {
 
     /// What was read, or what would have to be asked.
     fn text(&self, node: &NodeName, what: What) -> Result<&str, Clear> {
-        let missing = || Clear::Open(self.question(node, what));
-        let output = self.output(node, what).ok_or_else(missing)?;
-        // 124: it did not answer in time; 127: there is no such program.
+        let output = self.whole(node, what)?;
+        // 127: there is no such program.
         let unread = !output.ok() && output.stdout.trim().is_empty();
-        if unread { Err(missing()) } else { Ok(&output.stdout) }
+        if unread { Err(Clear::Open(self.question(node, what))) } else { Ok(&output.stdout) }
+    }
+
+    /// What was said to its end: what is missing in an answer that was cut for its time may have been there.
+    fn whole(&self, node: &NodeName, what: What) -> Result<&Output, Clear> {
+        const CUT: [i32; 2] = [124, 137];
+        let whole = |output: &&Output| matches!(output.ended, Ended::Exit(code) if !CUT.contains(&code));
+        self.output(node, what).filter(whole).ok_or_else(|| Clear::Open(self.question(node, what)))
     }
 
     fn question(&self, node: &NodeName, what: What) -> String {
@@ -88,7 +102,17 @@ impl<'a> Facts<'a> {
 
     /// The lab device of a node, if it has one.
     pub fn lab_link(&self, node: &NodeName) -> Result<Option<Link>, Clear> {
-        Ok(self.links(node)?.into_iter().find(|link| link.name == self.plan.network.lab_device))
+        let device = self.device(node);
+        Ok(self.links(node)?.into_iter().find(|link| link.name == device))
+    }
+
+    /// The name of the lab device: on nodes that we did not make the one that has the address, if one has.
+    pub fn device(&self, node: &NodeName) -> String {
+        let address = self.part(node).address;
+        let holds = |link: &Link| link.addresses.iter().any(|own| own.local == address);
+        let holder = if self.foreign() { self.links(node).ok() } else { None };
+        let holder = holder.and_then(|links| links.into_iter().find(holds));
+        holder.map_or_else(|| self.plan.network.lab_device.clone(), |link| link.name)
     }
 
     pub fn neighbours(&self, node: &NodeName) -> Result<Vec<Neighbour>, Clear> {
@@ -198,10 +222,7 @@ impl<'a> Facts<'a> {
     }
 
     pub fn files(&self, node: &NodeName) -> Result<Files, Clear> {
-        match self.output(node, What::Files) {
-            Some(output) => Ok(Files::parse(&output.stdout)),
-            None => Err(Clear::Open(self.question(node, What::Files))),
-        }
+        Ok(Files::parse(&self.whole(node, What::Files)?.stdout))
     }
 
     /// Name and address of each container that runs.
@@ -214,6 +235,9 @@ impl<'a> Facts<'a> {
         Ok(output.stdout.lines().filter_map(pod).collect())
     }
 }
+
+/// The devices into which Calico wraps packets; each has an address of its node's own block.
+pub(super) const TUNNELS: [&str; 4] = ["tunl0", "vxlan.calico", "wireguard.cali", "kube-ipvs0"];
 
 /// What was seen at one end.
 pub(super) fn side(node: &NodeName, saw: impl Into<String>) -> Side {

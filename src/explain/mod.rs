@@ -1,6 +1,7 @@
 //! From failing checks to the first broken link of the chain: what was gathered, the rules, and what they come to.
 
 pub mod chain;
+pub mod diags;
 mod facts;
 pub mod gather;
 mod rules;
@@ -29,10 +30,24 @@ pub const SCHEMA: u32 = 1;
 pub struct Evidence {
     /// [`SCHEMA`].
     pub schema: u32,
+    /// Where it comes from.
+    #[serde(default)]
+    pub origin: Origin,
     /// The proof whose findings are explained.
     pub proof: Proof,
     /// What each node answered.
     pub nodes: BTreeMap<NodeName, Told>,
+}
+
+/// Where evidence comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// A lab of ours.
+    #[default]
+    Lab,
+    /// Somebody's cluster, by what calicoctl collected there.
+    Diags,
 }
 
 /// What one node answered.
@@ -94,6 +109,9 @@ pub struct Diagnosis {
     pub open: Vec<Open>,
     /// The checks that were explained.
     pub failing: Vec<CheckId>,
+    /// What the evidence could not tell, where that is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blind: Vec<String>,
 }
 
 /// What a diagnosis comes to.
@@ -188,7 +206,7 @@ pub fn explain(evidence: &Evidence, plan: &Plan) -> Diagnosis {
         (None, false) => Outcome::Undecided,
     };
     let failing = failing.iter().map(|one| one.id.clone()).collect();
-    Diagnosis { schema: SCHEMA, outcome, first, also: causes.collect(), warnings, open, failing }
+    Diagnosis { schema: SCHEMA, outcome, first, also: causes.collect(), warnings, open, failing, blind: Vec::new() }
 }
 
 /// Whether a rule that found something at `nodes` can account for a check that fails.
@@ -245,7 +263,7 @@ fn undecided(failing: &[&Finding], facts: &Facts<'_>) -> Vec<Open> {
         Verdict::NotYet { again_in: Some(_), .. } => {
             ("it only has to age", format!("calicolab verify --name {} {}", facts.plan.cluster, first.id))
         }
-        _ => chain::unseen(layer, &about, facts.plan),
+        _ => chain::unseen(layer, &about, facts),
     };
     let decides = match about.as_slice() {
         [a, b] if layer == Layer::Session => {

@@ -153,7 +153,15 @@ fn every_info_text_leads_to_its_cause() {
     timed_out.rules(2, "input", dropped).rules(2, "output", dropped).is("port-dropped");
     healthy().halves(("Passive", ""), ("Connect", "")).rules(2, "input", dropped).is("port-one-way");
     healthy().half(3, 2, "Active", "Socket: Host is unreachable").down().is("link-down");
-    healthy().half(3, 2, "Idle", "Error: Neighbor lost").down().is("link-down");
+    for lost in ["Error: Neighbor lost", "Error: Link down", "Error: Invalid next hop"] {
+        healthy().half(3, 2, "Idle", lost).down().is("link-down");
+    }
+    let lossy = healthy().half(3, 2, "Idle", "Received: Hold timer expired").rules(
+        2,
+        "input",
+        "numgen random mod 100 < 60 drop",
+    );
+    lossy.is("loss");
     let template = "template bgp bgp_template {";
     let secret = |stage: Case| {
         stage.change(2, What::BirdConf, template, &format!("{template}\n  password \"removed\";")).add(
@@ -225,9 +233,14 @@ impl Case {
 fn what_cannot_be_decided_is_said() {
     for text in [
         "Received: Administrative reset",
+        "Received: Other configuration change",
         "Received: Connection collision resolution",
         "BGP Error: Unacceptable hold time",
         "BGP Error: Required capability missing",
+        "BGP Error: No supported AFI/SAFI",
+        "BGP Error: Authentication failure",
+        "Error: BFD session down",
+        "Error: Kernel MD5 auth failed",
         "Automatic shutdown: Route limit exceeded",
     ] {
         let open = healthy().halves(("Idle", text), ("Passive", "")).undecided();
@@ -306,8 +319,26 @@ fn a_certificate_out_of_date_is_named() {
     let mut stage = stage;
     let output = stage.output(1, What::Certificates);
     let (before, own) = output.stdout.split_at(output.stdout.find("file=etcd.crt").expect("it is there"));
-    output.stdout = [before, &own.replacen("current=yes\n", "", 1)].concat();
+    output.stdout = [before, &own.replacen("current=yes\n", "current=no\n", 1)].concat();
     stage.is("cert-expired");
+}
+
+/// A busy node's answers are cut for their time: what they do not say may be so, and nothing is named by that.
+#[test]
+fn an_answer_that_was_cut_names_nothing() {
+    for what in [What::Certificates, What::Files, What::BirdRoutes, What::Units] {
+        let mut stage = healthy().fails("datastore.calico-02", "no answer").fails("packet.calico-02.calico-01", "lost");
+        for index in 1..=3 {
+            let output = stage.output(index, what);
+            output.ended = Ended::Exit(124);
+            output.stdout.truncate(output.stdout.len() / 3);
+        }
+        stage.undecided();
+    }
+    // A file was listed, and openssl killed before it said anything.
+    let mut stage = healthy().fails("datastore.calico-02", "no answer");
+    stage.output(2, What::Certificates).stdout = "file=node.crt\nissuer=CN = somebody\n".into();
+    assert!(stage.undecided().iter().any(|open| open.id == "cert-foreign" && open.decides.contains("openssl verify")));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Bytes and secrets onto the nodes, daemons started: straight code over SSH.
 
+pub mod manifest;
 pub mod pki;
 pub mod primer;
 

@@ -156,8 +156,9 @@ mod tests {
 
     use super::*;
     use crate::artifact::apt::Archive;
+    use crate::artifact::cache::Cache;
     use crate::artifact::payload::{self, Part, PartSource};
-    use crate::artifact::store::{Cache, Reach, Store};
+    use crate::artifact::store::{Reach, Store};
     use crate::event::Events;
     use crate::lab::example;
     use crate::lab::file::Taken;

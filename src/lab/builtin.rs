@@ -19,16 +19,17 @@ pub(crate) mod write;
 pub use write::Existing;
 
 static LABS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/labs");
+static MANIFESTS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/manifests");
 static CLOUD_CONFIG: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/cloud-config");
 
 /// The carried folders by the names they have in an exported tree.
-fn carried() -> [(&'static str, &'static Dir<'static>); 2] {
-    [("labs", &LABS), ("cloud-config", &CLOUD_CONFIG)]
+fn carried() -> [(&'static str, &'static Dir<'static>); 3] {
+    [("labs", &LABS), ("cloud-config", &CLOUD_CONFIG), ("manifests", &MANIFESTS)]
 }
 
 /// Labs, templates and recipes of one run.
 ///
-/// A folder with the carried layout (`labs/`, `cloud-config/`) may override them: a lab and a recipe as a whole, so
+/// A folder with the carried layout (`labs/`, `cloud-config/`, `manifests/`) may override them: a lab and a recipe as a whole, so
 /// that no lab is mixed with another's lock, and every other file for itself. What is not there is the binary's.
 #[derive(Clone, Debug)]
 pub struct Library {
@@ -58,7 +59,7 @@ pub struct RecipeFile {
 pub enum LibraryError {
     /// The overriding folder holds nothing of a library.
     #[error(
-        "`{}` has neither a folder `labs` nor `cloud-config`; `calicolab labs export DIR` writes a folder that has",
+        "`{}` has no folder `labs`, `cloud-config` or `manifests`; `calicolab labs export DIR` writes a folder that has",
         folder.display()
     )]
     NotALibrary {

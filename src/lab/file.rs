@@ -1,20 +1,24 @@
 //! `lab.yaml` -> [`Lab`], with all its problems gathered, each with line, column and the nearest right word.
 
-use std::fmt;
-
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+pub use super::artifact::{Artifact, On, Taken};
 use super::images::Images;
+use super::installer::INSTALLERS;
+pub use super::installer::Installer;
+use super::kernel::{Module, NEEDS, Need};
+use super::kubernetes::{Calico, Kubernetes};
 use super::name::{LabName, NodeName};
-use super::pin::{Arch, Source, filled};
-use super::plan::ProofPlan;
+use super::pin::Arch;
+use super::placement::{PLACEMENTS, Placement};
 use super::problem::Problems;
 use super::setting::{self, Setting};
 use super::tree::{self, Fields};
 use super::{lock_file, scalar};
 
 pub(in crate::lab) mod artifacts;
+mod kubernetes;
 mod sections;
 #[cfg(test)]
 pub(in crate::lab) mod tests;
@@ -37,10 +41,22 @@ pub struct Lab {
     pub installer: Installer,
     /// The machines.
     pub nodes: Nodes,
+    /// What not every provider of machines gives.
+    pub needs: Option<Need>,
+    /// Modules that the nodes' kernel must have.
+    pub modules: Vec<Module>,
     /// The address ranges.
     pub network: Network,
+    /// How nodes are put on the members of a cluster of servers.
+    pub placement: Placement,
     /// The routing.
     pub bgp: Bgp,
+    /// Which Kubernetes, where the lab says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<Kubernetes>,
+    /// Which Calico, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calico: Option<Calico>,
     /// The files the nodes get.
     pub artifacts: Vec<Artifact>,
     /// How long proving may take.
@@ -61,9 +77,18 @@ impl Lab {
         let installer = top.need("installer", "primer", scalar::choice(&INSTALLERS));
         let image = top.need("image", "debian-12", scalar::text);
         let nodes = sections::nodes(&mut top);
+        let needs = top.get("needs", scalar::choice(&NEEDS)).map(|found| found.value);
+        let modules = top.each("modules", scalar::parsed::<Module>).map_or_else(Vec::new, |found| found.value);
         let network = sections::network(&mut top, nodes.as_ref());
+        let placement =
+            top.get("placement", scalar::choice(&PLACEMENTS)).map_or_else(Placement::default, |found| found.value);
         let bgp = sections::bgp(&mut top, nodes.as_ref());
         let artifacts = artifacts::artifacts(&mut top);
+        let kubernetes = kubernetes::kubernetes(&mut top, installer.as_ref());
+        let calico = kubernetes::calico(&mut top, kubernetes.as_ref(), &network, artifacts.as_deref());
+        let releases =
+            [kubernetes.as_ref().map(|found| found.value.version), calico.as_ref().map(|calico| calico.version)];
+        let artifacts = artifacts.map(|artifacts| kubernetes::versioned(&mut top, artifacts, releases));
         let proof = sections::proof(&mut top);
         let arch = image.as_ref().and_then(|image| {
             match images.fits(&image.value, installer.as_ref().map(|found| found.value)) {
@@ -83,14 +108,26 @@ impl Lab {
                 arch: arch?,
                 installer: installer?.value,
                 nodes: nodes?,
+                needs,
+                modules: modules.into_iter().map(|found| found.value).collect(),
                 network,
+                placement,
                 bgp,
+                kubernetes: kubernetes.map(|found| found.value),
+                calico,
                 artifacts: artifacts?,
                 proof,
             })
         })();
         Problems::none_or(problems)?;
         Ok(lab.expect("whatever is missing has been noted as a problem"))
+    }
+}
+
+impl Lab {
+    /// The artifact called `name`.
+    pub fn artifact(&self, name: &str) -> Option<&Artifact> {
+        self.artifacts.iter().find(|artifact| artifact.name == name)
     }
 }
 
@@ -147,126 +184,13 @@ pub enum Timers {
     Calico,
 }
 
-/// How a cluster is built on its machines.
+/// How long proving may take, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Installer {
-    /// etcd, BIRD and containers without Kubernetes.
-    Primer,
-    /// Kubernetes out of its server binaries, each under a unit of its own.
-    Binaries,
-    /// Kubernetes by kubeadm.
-    Kubeadm,
-    /// Kubernetes as CoreOS machines were given it in 2016: units and files in cloud-config.
-    Coreos,
-}
-
-/// The installers by the words that files call them.
-pub(in crate::lab) const INSTALLERS: [(&str, Installer); 4] = [
-    ("primer", Installer::Primer),
-    ("binaries", Installer::Binaries),
-    ("kubeadm", Installer::Kubeadm),
-    ("coreos", Installer::Coreos),
-];
-
-impl Installer {
-    /// Whether there is an API server at the first service address; else it is etcd that answers there.
-    pub fn has_kubernetes(self) -> bool {
-        self != Self::Primer
-    }
-}
-
-impl fmt::Display for Installer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (word, _) = INSTALLERS.iter().find(|(_, installer)| installer == self).expect("every installer has a word");
-        f.pad(word)
-    }
-}
-
-/// Which nodes get something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum On {
-    /// Every node.
-    All,
-    /// The master alone.
-    Master,
-}
-
-/// A file the nodes get, by the name under which the lock pins it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Artifact {
-    /// Name of the pin.
-    pub name: String,
-    /// The upstream's version; none of a Debian package, whose version is what its suite has.
-    pub version: Option<String>,
-    /// Where it comes from, before [`Source::filled`].
-    pub source: Source,
-    /// Which nodes get it.
-    pub on: On,
-    /// What of it goes where on the nodes; nothing of what is only used on the host.
-    pub files: Vec<Taken>,
-}
-
-/// What is taken out of an artifact, and where it goes on a node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "TakenText", into = "TakenText")]
-pub struct Taken {
-    /// The member of the package or tar, as a root-relative path; none for the whole file, decompressed if it is a
-    /// single compressed one.
-    pub from: Option<String>,
-    /// Where it goes, as a root-relative path.
-    pub to: String,
-    /// Its permissions, 0755 or 0644; the member's own if not said, and of a whole file 0644.
-    pub mode: Option<u32>,
-}
-
-impl Taken {
-    /// A member that keeps its path.
-    pub fn same(path: impl Into<String>) -> Self {
-        let path = path.into();
-        Self { from: Some(path.clone()), to: path, mode: None }
-    }
-
-    /// The same with `{version}`, `{arch}` and `{machine}` filled in, as in [`Source::filled`].
-    #[must_use]
-    pub fn filled(&self, version: &str, arch: Arch) -> Self {
-        let fill = |text: &String| filled(text, version, arch);
-        Self { from: self.from.as_ref().map(fill), to: fill(&self.to), mode: self.mode }
-    }
-}
-
-impl fmt::Display for Taken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.from {
-            Some(from) if *from != self.to => write!(f, "{from} -> {}", self.to),
-            _ => f.write_str(&self.to),
-        }
-    }
-}
-
-/// How it is written: a member that keeps its path is just that path.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum TakenText {
-    Same(String),
-    To { from: Option<String>, to: String, mode: Option<u32> },
-}
-
-impl From<TakenText> for Taken {
-    fn from(text: TakenText) -> Self {
-        match text {
-            TakenText::Same(path) => Self::same(path),
-            TakenText::To { from, to, mode } => Self { from, to, mode },
-        }
-    }
-}
-
-impl From<Taken> for TakenText {
-    fn from(taken: Taken) -> Self {
-        match taken {
-            Taken { from: Some(from), to, mode: None } if from == to => Self::Same(to),
-            Taken { from, to, mode } => Self::To { from, to, mode },
-        }
-    }
+pub struct ProofPlan {
+    /// Age a session must have before it counts as stable.
+    pub stability_s: u64,
+    /// Patience of `up` and `start`.
+    pub up_s: u64,
+    /// Patience of `verify`.
+    pub verify_s: u64,
 }

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::file::{INSTALLERS, Installer, artifacts};
+use super::file::artifacts;
+use super::installer::{INSTALLERS, Installer};
 use super::lock_file::{ARCHS, TRUSTS, schema};
 use super::pin::{Arch, Digest, Trust};
 use super::problem::{Place, Problem, Problems, nearest};

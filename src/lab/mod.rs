@@ -13,14 +13,22 @@
 
 pub mod addressing;
 pub mod agreement;
+pub mod artifact;
 pub mod builtin;
+pub mod calico;
+pub mod edit;
+pub mod era;
 #[cfg(test)]
 pub(crate) mod example;
 pub mod file;
 pub mod images;
+pub mod installer;
+pub mod kernel;
+pub mod kubernetes;
 pub mod lock_file;
 pub mod name;
 pub mod pin;
+pub mod placement;
 pub mod plan;
 pub mod problem;
 pub mod render;

@@ -71,6 +71,10 @@ name!(
     NodeName, "host name", 63, label_problem
 );
 name!(
+    /// A point's name: that of its folder.
+    PointName, "point's name", 40, label_problem
+);
+name!(
     /// A lab's name: the folder it lies in. Unlike others it may have dots in it, as versions do.
     LabName, "lab name", 40, lab_problem
 );

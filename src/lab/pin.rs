@@ -107,6 +107,9 @@ pub enum Arch {
 }
 
 impl Arch {
+    /// The processor of the nodes, whatever the host's is.
+    pub const NODE: Self = Self::Amd64;
+
     /// Debian's and Go's word for it, and the kernel's: what `{arch}` and `{machine}` stand for in addresses.
     pub fn words(self) -> (&'static str, &'static str) {
         match self {
@@ -214,6 +217,13 @@ pub struct Pin {
     pub trust: Trust,
     /// Where the digest was published, and when it was read there.
     pub found: String,
+}
+
+impl Pin {
+    /// How people call the file: its name and version.
+    pub fn label(&self) -> String {
+        format!("{} {}", self.name, self.version)
+    }
 }
 
 /// Something a lab wants and its lock has no digest for.

@@ -6,9 +6,16 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 pub use super::addressing::LabNet;
-use super::file::{Artifact, Installer, Lab, On, Taken, Timers};
+use super::artifact::{Artifact, On, Taken};
+pub use super::file::ProofPlan;
+use super::file::{Lab, Timers};
+use super::installer::Installer;
+use super::kernel::{Module, Need};
+use super::kubernetes::{Calico, Kubernetes};
 use super::name::{ClusterName, LabName, NodeName, PerNode};
 use super::pin::{Arch, Lock, Pin, Wanted};
+use super::placement;
+pub use super::placement::{Away, Placement};
 
 /// Version of `plan.json`.
 pub const PLAN_SCHEMA: u32 = 1;
@@ -30,10 +37,31 @@ pub struct Plan {
     pub master: NodeName,
     /// Every node.
     pub nodes: PerNode<NodePlan>,
+    /// What not every provider of machines gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs: Option<Need>,
+    /// Modules that the nodes' kernel must have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub modules: Vec<Module>,
+    /// Whether virtual machines were asked for where a provider would make containers.
+    #[serde(default, rename = "virtual", skip_serializing_if = "std::ops::Not::not")]
+    pub vm: bool,
     /// Addresses shared by all.
     pub network: NetworkPlan,
+    /// How nodes are put on the members of a cluster of servers.
+    #[serde(default)]
+    pub placement: Placement,
+    /// The servers on which the machines are, where that is not this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub away: Option<Away>,
     /// The routing that is wanted.
     pub bgp: BgpPlan,
+    /// Which Kubernetes, where the lab says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<Kubernetes>,
+    /// Which Calico, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calico: Option<Calico>,
     /// Pinned files and where they go.
     pub artifacts: Vec<Placed>,
     /// Artifacts for which the lock has no digest: `up` refuses while there are any.
@@ -141,18 +169,15 @@ pub struct Placed {
     pub files: Vec<Taken>,
 }
 
-/// How long proving may take, in seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProofPlan {
-    /// Age a session must have before it counts as stable.
-    pub stability_s: u64,
-    /// Patience of `up` and `start`.
-    pub up_s: u64,
-    /// Patience of `verify`.
-    pub verify_s: u64,
-}
-
 impl Plan {
+    /// The same plan for machines on other servers. A packet of the lab may have to go from one to another through a
+    /// tunnel, so it is smaller from the beginning, everywhere: bridge, nodes, pods and the proof go by one number.
+    #[must_use]
+    pub fn away(mut self, away: Away) -> Self {
+        self.network.mtu = self.network.mtu.min(placement::LONGEST);
+        Self { away: Some(away), ..self }
+    }
+
     /// The DNS servers: node and pod address.
     pub fn dns_servers(&self) -> impl Iterator<Item = (&NodeName, Ipv4Addr)> {
         self.nodes.iter().filter_map(|(name, node)| node.dns_pod.map(|address| (name, address)))
@@ -161,6 +186,24 @@ impl Plan {
     /// The master's part.
     pub fn master_node(&self) -> &NodePlan {
         &self.nodes[&self.master]
+    }
+
+    /// Length of every node's blocks, in bits of prefix.
+    pub fn block_len(&self) -> u8 {
+        self.master_node().block.prefix_len()
+    }
+
+    /// Largest packet of a pod, in bytes of IP: what the wrapping leaves of the lab network's.
+    pub fn pod_mtu(&self) -> u16 {
+        self.network.mtu - self.calico.as_ref().map_or(0, |calico| calico.encapsulation.overhead())
+    }
+
+    /// Where the lab's own etcd answers its clients, a URL a member; none where it runs none.
+    pub fn etcd_endpoints(&self) -> Vec<String> {
+        let Some(etcd) = self.kubernetes.as_ref().and_then(|kubernetes| kubernetes.etcd) else { return Vec::new() };
+        let scheme = if etcd.tls { "https" } else { "http" };
+        let members = self.nodes.iter().filter(|(name, _)| etcd.on == On::All || **name == self.master);
+        members.map(|(_, node)| format!("{scheme}://{}:2379", node.address)).collect()
     }
 }
 
@@ -187,6 +230,7 @@ pub fn plan(lab: &Lab, lock: &Lock, cluster: &ClusterName, net: LabNet) -> Plan 
         }
     });
     let (artifacts, missing) = placed(lab, lock);
+    let calico = lab.calico.clone().map(|calico| filled(calico, lab, &artifacts));
     Plan {
         schema: PLAN_SCHEMA,
         cluster: cluster.clone(),
@@ -195,6 +239,9 @@ pub fn plan(lab: &Lab, lock: &Lock, cluster: &ClusterName, net: LabNet) -> Plan 
         installer: lab.installer,
         master: lab.nodes.names[0].clone(),
         nodes: parts,
+        needs: lab.needs,
+        modules: lab.modules.clone(),
+        vm: false,
         network: NetworkPlan {
             lab: net.0,
             pods: lab.network.pods,
@@ -211,12 +258,16 @@ pub fn plan(lab: &Lab, lock: &Lock, cluster: &ClusterName, net: LabNet) -> Plan 
             nat_device: "nat0".into(),
             lab_device: "lab0".into(),
         },
+        placement: lab.placement,
+        away: None,
         bgp: BgpPlan {
             asn: lab.bgp.asn,
             mesh: lab.bgp.mesh,
             reflectors: lab.bgp.reflectors.clone(),
             timers: lab.bgp.timers,
         },
+        kubernetes: lab.kubernetes.clone(),
+        calico,
         artifacts,
         missing,
         proof: lab.proof,
@@ -249,6 +300,16 @@ fn peers(
             Some(Peer { node: other.clone(), address: address(at), kind, passive: address(index) < address(at) })
         })
         .collect()
+}
+
+/// The same with the versions of its artifacts in the names of their members and images.
+fn filled(calico: Calico, lab: &Lab, placed: &[Placed]) -> Calico {
+    let version = |name: &str| {
+        let pinned = placed.iter().find(|placed| placed.pin.name == name).map(|placed| placed.pin.version.as_str());
+        pinned.or_else(|| lab.artifact(name)?.version.as_deref()).unwrap_or_default().to_owned()
+    };
+    let manifests = calico.manifests.iter().map(|file| file.filled(&version(&file.of), lab.arch)).collect();
+    Calico { manifests, ..calico }
 }
 
 fn placed(lab: &Lab, lock: &Lock) -> (Vec<Placed>, Vec<Wanted>) {

@@ -142,7 +142,7 @@ impl std::error::Error for Problems {}
 
 /// The word of `right` that `word` is most likely a slip of, if any is near enough.
 pub fn nearest<'a, W: AsRef<str>>(word: &str, right: &'a [W]) -> Option<&'a str> {
-    let slips = |other: &str| strsim::damerau_levenshtein(&word.to_lowercase(), other);
+    let slips = |other: &str| strsim::damerau_levenshtein(&word.to_lowercase(), &other.to_lowercase());
     let near = |other: &&str| {
         let allowed = (word.chars().count().min(other.chars().count()) / 3).max(1);
         slips(other) <= allowed || (word.len() >= 3 && (other.starts_with(word) || word.starts_with(*other)))

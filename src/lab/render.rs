@@ -13,11 +13,14 @@ use super::plan::{NodePlan, Plan};
 use super::problem::{Problem, Problems};
 use super::tree;
 
+mod manifests;
 #[cfg(test)]
 mod tests;
 mod vagrantfile;
 
 pub use vagrantfile::{Boot, Given, Names, Surroundings, vagrantfile};
+
+pub use manifests::{AddOn, manifest, manifests};
 
 /// What a cluster's seeds hold that no plan may: made anew for each cluster.
 pub struct Secrets {
@@ -217,6 +220,10 @@ fn resolved(library: &Library, flavour: &str, path: &str) -> String {
 }
 
 fn json(value: &Value) -> Result<String, minijinja::Error> {
+    // A filter is handed what is not there too, and would write `null`.
+    if value.is_undefined() {
+        return Err(minijinja::Error::new(ErrorKind::UndefinedError, "it has no value to write"));
+    }
     serde_json::to_string(value)
         .map_err(|error| minijinja::Error::new(ErrorKind::BadSerialization, "no JSON").with_source(error))
 }

@@ -34,7 +34,11 @@ impl FromStr for Setting {
 
     fn from_str(text: &str) -> Result<Self, SettingError> {
         let (path, value) = text.split_once('=').ok_or_else(|| SettingError(text.into()))?;
-        let keys: Vec<String> = path.split('.').map(str::to_owned).collect();
+        let mut keys: Vec<String> = path.split('.').map(str::to_owned).collect();
+        // `--set kubernetes=1.20.8` is what people say for its version.
+        if matches!(path, "kubernetes" | "calico") {
+            keys.push("version".into());
+        }
         if keys.iter().any(|key| key.trim().is_empty()) {
             return Err(SettingError(text.into()));
         }

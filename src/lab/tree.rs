@@ -62,20 +62,30 @@ impl Value {
 
 /// Read one YAML document. The first thing that is no YAML ends the reading, with its place in `file`.
 pub fn parse(text: &str, file: &str) -> Result<Node, Problem> {
-    let options = serde_saphyr::options! {
+    let raw: Spanned<Raw> = serde_saphyr::from_str_with_options(text, options()).map_err(|e| no_yaml(&e, file))?;
+    Ok(placed(raw, file))
+}
+
+/// The same for any number of documents, without those that hold nothing.
+pub fn parse_all(text: &str, file: &str) -> Result<Vec<Node>, Problem> {
+    let all: Vec<Spanned<Raw>> =
+        serde_saphyr::from_multiple_with_options(text, options()).map_err(|e| no_yaml(&e, file))?;
+    Ok(all.into_iter().map(|raw| placed(raw, file)).filter(|node| node.value != Value::Null).collect())
+}
+
+fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         merge_keys: MergeKeyPolicy::AsOrdinary,
         strict_booleans: true,
         reject_unsupported_tags: true,
         with_snippet: false,
-    };
-    match serde_saphyr::from_str_with_options::<Spanned<Raw>>(text, options) {
-        Ok(raw) => Ok(placed(raw, file)),
-        Err(error) => {
-            let at = error.location().unwrap_or(Location::UNKNOWN);
-            Err(Problem::new(&place(at, file), format!("no YAML: {}", said(&error))))
-        }
     }
+}
+
+fn no_yaml(error: &serde_saphyr::Error, file: &str) -> Problem {
+    let at = error.location().unwrap_or(Location::UNKNOWN);
+    Problem::new(&place(at, file), format!("no YAML: {}", said(error)))
 }
 
 /// The parser's words without the place, which a [`Problem`] tells in its own way.

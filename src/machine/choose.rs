@@ -42,28 +42,63 @@ pub async fn choose<'a>(
     if let Some(wanted) = named {
         let unknown = || ChooseError::Unknown { wanted, known: given.iter().map(|one| one.kind()).collect() };
         let provider = *given.iter().find(|one| one.kind() == wanted).ok_or_else(unknown)?;
-        return Ok(Choice { provider, why: format!("{wanted}, as asked: {}", provider.describe().await) });
+        let how = match &plan.away {
+            Some(away) => format!("the servers behind `{}`", away.remote),
+            None => provider.describe(None).await,
+        };
+        return Ok(Choice { provider, why: format!("{wanted}, as asked: {how}") });
     }
-    let mut passed = String::new();
-    let mut slow: Option<&dyn Provider> = None;
     // Vagrant is slower than QEMU by itself, and needs as much: it is for those who ask for it.
-    for &provider in given.iter().filter(|one| one.kind() != Kind::Vagrant) {
-        if let Some(lack) = provider.lacks(plan).await.into_iter().find(|lack| !lack.bearable) {
-            passed = format!("{passed}; not {}: {}", provider.kind(), lack.what);
-        } else if provider.emulates().await {
-            slow = slow.or(Some(provider));
-        } else {
-            let beside = slow.map_or_else(String::new, |slow| format!("; not {}, which would emulate", slow.kind()));
-            let why = format!("{}, chosen by itself: {}{beside}{passed}", provider.kind(), provider.describe().await);
-            return Ok(Choice { provider, why });
+    let given: Vec<&dyn Provider> = given.iter().copied().filter(|one| one.kind() != Kind::Vagrant).collect();
+    let mut seen = Vec::new();
+    for &provider in &given {
+        let found = look(provider, plan).await;
+        let decided = found == Seen::Fit;
+        seen.push((provider.kind(), found));
+        // Who comes later need not be asked.
+        if decided {
+            break;
         }
     }
-    if let Some(provider) = slow {
-        let why = format!("{}, chosen by itself: {}{passed}", provider.kind(), provider.describe().await);
-        return Ok(Choice { provider, why });
+    let (at, passed) = best(&seen).ok_or(ChooseError::None)?;
+    let (provider, kind) = (given[at], seen[at].0);
+    let why = match seen[at].1 {
+        Seen::Lacks(_) => format!("{kind}, though nothing fits this host{passed}"),
+        _ => format!("{kind}, chosen by itself: {}{passed}", provider.describe(None).await),
+    };
+    Ok(Choice { provider, why })
+}
+
+/// What a provider would be on this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Seen {
+    /// It lacks nothing it needs.
+    Fit,
+    /// The same, at a tenth of the speed.
+    Emulates,
+    /// It lacks this, first of all.
+    Lacks(String),
+}
+
+async fn look(provider: &dyn Provider, plan: &Plan) -> Seen {
+    match provider.lacks(plan).await.into_iter().find(|lack| !lack.bearable) {
+        Some(lack) => Seen::Lacks(lack.what),
+        None if provider.emulates().await => Seen::Emulates,
+        None => Seen::Fit,
     }
-    let provider = *given.first().ok_or(ChooseError::None)?;
-    Ok(Choice { provider, why: format!("{}, though nothing fits this host{passed}", provider.kind()) })
+}
+
+/// The place of the best of those seen, and why the others were passed over; none where there is none.
+fn best(seen: &[(Kind, Seen)]) -> Option<(usize, String)> {
+    let first = |wanted: fn(&Seen) -> bool| seen.iter().position(|(_, found)| wanted(found));
+    let fit = first(|found| *found == Seen::Fit);
+    let at = fit.or_else(|| first(|found| *found == Seen::Emulates)).or((!seen.is_empty()).then_some(0))?;
+    let passed = seen.iter().enumerate().map(|(place, (kind, found))| match found {
+        Seen::Lacks(what) => format!("; not {kind}: {what}"),
+        Seen::Emulates if place != at => format!("; not {kind}, which would emulate"),
+        _ => String::new(),
+    });
+    Some((at, passed.collect()))
 }
 
 #[cfg(test)]
@@ -71,6 +106,20 @@ mod tests {
     use super::*;
     use crate::machine::qemu::Qemu;
     use crate::machine::qemu::support::small_plan;
+
+    #[test]
+    fn what_accelerates_comes_first_then_containers_then_emulation() {
+        let lacks = |what: &str| Seen::Lacks(what.into());
+        let chosen = |seen: &[(Kind, Seen)]| best(seen).map(|(at, why)| format!("{}{why}", seen[at].0));
+        let chosen = |qemu, incus| chosen(&[(Kind::Qemu, qemu), (Kind::Incus, incus)]).expect("there are two");
+        assert_eq!(chosen(Seen::Fit, Seen::Fit), "qemu");
+        assert_eq!(chosen(Seen::Emulates, Seen::Fit), "incus; not qemu, which would emulate");
+        assert_eq!(chosen(Seen::Emulates, lacks("no daemon")), "qemu; not incus: no daemon");
+        assert_eq!(chosen(lacks("no QEMU"), Seen::Fit), "incus; not qemu: no QEMU");
+        // Nothing fits: the first is taken, and what it lacks is told when it is asked.
+        assert_eq!(chosen(lacks("no QEMU"), lacks("no daemon")), "qemu; not qemu: no QEMU; not incus: no daemon");
+        assert_eq!(best(&[]), None);
+    }
 
     #[tokio::test]
     async fn the_reason_is_told_whichever_way_it_was_chosen() {

@@ -1,17 +1,19 @@
 //! Machine providers: six verbs, and nothing of SSH, downloads, Kubernetes or BGP.
 
+pub mod ability;
 mod choose;
 pub mod incus;
 mod names;
 pub mod qemu;
 pub mod seed;
+pub mod sweep;
 mod uplink;
 pub mod vagrant;
 
 pub use crate::guest::{Kind, Leased, Machine, Target};
 pub use choose::{Choice, ChooseError, choose};
 
-use names::Names;
+pub use names::Names;
 use uplink::Uplink;
 
 use std::path::{Path, PathBuf};
@@ -22,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::command::CommandError;
 use crate::event::Events;
 use crate::lab::name::{ClusterName, NodeName, PerNode};
+use crate::lab::placement::Away;
 use crate::lab::plan::Plan;
 
 /// A cluster as its provider needs it: names for labels, folders for files, ports that are leased already.
@@ -56,10 +59,19 @@ pub struct Image {
     pub format: &'static str,
     /// Kernel and initrd beside it, where the image has them for direct boot.
     pub boot: Option<DirectBoot>,
-    /// The image's root tree as a tar, where it was built here (what containers are made from).
-    pub tree: Option<PathBuf>,
+    /// The image's root tree, where it was built here (what containers are made from).
+    pub tree: Option<Tree>,
     /// The user that cloud-config makes or the image has.
     pub user: String,
+}
+
+/// A root tree as a tar, hashed in this run.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its SHA-256, in hex.
+    pub sha256: String,
 }
 
 /// What machines are made from.
@@ -205,6 +217,12 @@ fn tail(last_words: &str) -> String {
     if last_words.trim().is_empty() { String::new() } else { format!("; its last words:\n{}", last_words.trim_end()) }
 }
 
+/// The failure of doing something with a file.
+fn failed(doing: &str, path: &Path) -> impl FnOnce(std::io::Error) -> ProviderError + use<> {
+    let doing = format!("{doing} {}", path.display());
+    move |source| ProviderError::Io { doing, source }
+}
+
 fn list(errors: &[ProviderError]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
@@ -233,8 +251,9 @@ pub trait Provider: Send + Sync {
     /// Which one this is.
     fn kind(&self) -> Kind;
 
-    /// One line on how machines will run here and why (`software emulation: /dev/kvm opens, guests hang`).
-    async fn describe(&self) -> String;
+    /// One line on how machines will run here, or on the servers that are meant, and why (`software emulation: /dev/kvm
+    /// opens, guests hang`).
+    async fn describe(&self, away: Option<&Away>) -> String;
 
     /// Whether machines run slower here than this host could, because their processors are emulated.
     async fn emulates(&self) -> bool {
@@ -242,8 +261,14 @@ pub trait Provider: Send + Sync {
     }
 
     /// What this provider makes machines from.
-    fn image_form(&self) -> ImageForm {
+    fn image_form(&self, _plan: &Plan) -> ImageForm {
         ImageForm::Disk
+    }
+
+    /// What a machine's console said since its last start, of providers that keep it themselves; none where it is a
+    /// file, and where nothing was made.
+    async fn console(&self, _place: &Place, _node: &NodeName) -> Option<String> {
+        None
     }
 
     /// What the host is missing for this plan, each with its remedy; changes nothing.
@@ -269,6 +294,21 @@ pub trait Provider: Send + Sync {
 
     /// Remove everything under the cluster's label; `Ok` when there is nothing; gathers every error.
     async fn destroy(&self, place: &Place) -> Result<(), ProviderError>;
+
+    /// How it holds machines still, if it can.
+    fn pauses(&self) -> Option<&dyn ability::Pause> {
+        None
+    }
+
+    /// How it keeps machines as they are and brings them back, if it can.
+    fn saves(&self) -> Option<&dyn ability::Save> {
+        None
+    }
+
+    /// How it finds what was left, if its machines can outlive their folders.
+    fn sweeps(&self) -> Option<&dyn sweep::Sweep> {
+        None
+    }
 }
 
 /// The line that a provider writes to a console before each start of its machine.

@@ -28,9 +28,31 @@ impl Names {
         &self.label
     }
 
-    /// What all their names begin with, itself the name of what there is one of.
+    /// What all their names begin with.
     pub fn base(&self) -> &str {
         &self.base
+    }
+
+    /// The profile of all nodes.
+    pub fn profile(&self) -> &str {
+        &self.base
+    }
+
+    /// The project on other servers.
+    pub fn project(&self) -> &str {
+        &self.base
+    }
+
+    /// A number of this cluster's own, as far as there are enough.
+    pub fn number(&self) -> u32 {
+        let hash = Sha256::digest(self.label.as_bytes());
+        u32::from_be_bytes([hash[6], hash[7], hash[8], hash[9]])
+    }
+
+    /// Another number for each `draw` of each node, and another cluster's are others.
+    pub fn drawn(&self, node: &NodeName, draw: u32) -> u32 {
+        let hash = Sha256::digest(format!("{}/{node}/{draw}", self.label).as_bytes());
+        u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]])
     }
 
     /// The network that leads outside.
@@ -71,7 +93,7 @@ mod tests {
     #[test]
     fn names_are_short_and_each_clusters_own() {
         let (one, other) = (Names::of("calicolab/00000000/demo"), Names::of("calicolab/00000000/demo2"));
-        assert_ne!(one.base(), other.base());
+        assert_ne!(one.profile(), other.profile());
         assert_ne!(one.nat(), one.lab());
         assert!(one.nat().len() <= 15 && one.lab().len() <= 15);
         let node: NodeName = "n".repeat(52).parse().expect("a name");

@@ -54,6 +54,17 @@ impl TimeProvider for Always {
     }
 }
 
+/// A seed for tests that look at what is made of one.
+#[cfg(test)]
+pub(crate) fn example() -> Seed {
+    Seed {
+        meta_data: "instance-id: one\n".into(),
+        user_data: "#cloud-config\n".into(),
+        host_key: "ssh-ed25519 AAAA".into(),
+        payload: Some("/cache/payload.tar".into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
@@ -63,12 +74,8 @@ mod tests {
     use super::*;
 
     fn seed(user_data: String) -> Seed {
-        Seed {
-            meta_data: "instance-id: one\nlocal-hostname: calico-01\n".into(),
-            user_data,
-            host_key: "ssh-ed25519 AAAA".into(),
-            payload: None,
-        }
+        let meta_data = "instance-id: one\nlocal-hostname: calico-01\n".into();
+        Seed { meta_data, user_data, ..example() }
     }
 
     fn read(disk: &[u8], name: &str) -> io::Result<String> {

@@ -16,11 +16,10 @@ pub struct Uplink {
 }
 
 impl Uplink {
-    /// The first that this host has no use for, beside those that are `managed` by somebody and may have no route.
-    pub fn free(names: &Names, managed: impl IntoIterator<Item = Ipv4Net>) -> Result<Self, ProviderError> {
-        let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
-        let none = || ProviderError::Taken { what: "all of 10.64.0.0/10".into() };
-        let net = free(names, managed, &routes).ok_or_else(none)?;
+    /// The first that nobody has a use for, where these are `taken`.
+    pub fn free(names: &Names, taken: &[Ipv4Net]) -> Result<Self, ProviderError> {
+        let full = || ProviderError::Taken { what: "all of 10.64.0.0/10".into() };
+        let net = free(names, taken).ok_or_else(full)?;
         Ok(Self { gateway: Ipv4Addr::from(u32::from(net.network()) + 1), prefix: net.prefix_len() })
     }
 
@@ -36,8 +35,13 @@ impl Uplink {
     }
 }
 
-fn free(names: &Names, managed: impl IntoIterator<Item = Ipv4Net>, routes: &str) -> Option<Ipv4Net> {
-    let taken: Vec<Ipv4Net> = managed.into_iter().chain(routes.lines().skip(1).filter_map(route)).collect();
+/// The networks that this host has a use for.
+pub fn of_this_host() -> Vec<Ipv4Net> {
+    let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
+    routes.lines().skip(1).filter_map(route).collect()
+}
+
+fn free(names: &Names, taken: &[Ipv4Net]) -> Option<Ipv4Net> {
     let free = |net: &Ipv4Net| !taken.iter().any(|taken| taken.contains(net) || net.contains(taken));
     (0..1 << 14).map(|number| names.nat_network(number)).find(free)
 }
@@ -65,16 +69,18 @@ tun0\t0000400A\t00000000\t0001\t0\t0\t0\t0000C0FF\t0\t0\t0
     fn a_network_in_use_is_passed_over() {
         let names = Names::of("calicolab/00000000/demo");
         let first = names.nat_network(0);
-        assert_eq!(free(&names, [], "Iface\n"), Some(first));
-        assert_eq!(free(&names, [first], "Iface\n"), Some(names.nat_network(1)));
+        assert_eq!(free(&names, &[]), Some(first));
+        assert_eq!(free(&names, &[first]), Some(names.nat_network(1)));
         // 10.64.0.0/10 is a tunnel's.
-        assert_eq!(free(&names, [], ROUTES), None);
+        let routes: Vec<Ipv4Net> = ROUTES.lines().skip(1).filter_map(route).collect();
+        assert_eq!(free(&names, &routes), None);
     }
 
     #[test]
     fn nodes_follow_each_other() {
         let uplink = Uplink { gateway: [10, 64, 3, 1].into(), prefix: 24 };
         assert_eq!(uplink.address(2), Ipv4Addr::new(10, 64, 3, 13));
+        assert_eq!(uplink.network().to_string(), "10.64.3.0/24");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A proof: checks derived from the plan, each judged by a pure function over readings from the nodes.
 
 pub mod ask;
+pub mod change;
 pub mod check;
 pub mod driver;
 pub mod expect;
@@ -46,6 +47,9 @@ pub struct Proof {
     pub cluster: ClusterName,
     /// Digest of the plan that was judged by.
     pub plan: Digest,
+    /// Whether it was not asked how long sessions have been up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_stability: bool,
     /// What this proof's containers and pages carry, so that no older one can answer for them.
     pub nonce: String,
     /// When it began, by the host's clock.

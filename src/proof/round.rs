@@ -356,6 +356,7 @@ impl<'a> Taking<'a> {
             schema: PROOF_SCHEMA,
             cluster: self.plan.cluster.clone(),
             plan: plan_digest(self.plan),
+            without_stability: self.plan.proof.stability_s == 0,
             nonce: self.nonce.clone(),
             started: self.started,
             took: self.began.elapsed(),

@@ -91,6 +91,9 @@ pub(super) fn judge_session(scene: &Scene<'_>, node: &NodeName, peer: &NodeName)
         )));
     }
     let stable = Duration::from_secs(scene.plan.proof.stability_s);
+    if stable.is_zero() {
+        return Ok(format!("Established, AS {asn}, its age left out"));
+    }
     let age = bird.now.and_then(|now| protocol.age(now));
     let age =
         age.ok_or_else(|| Verdict::not_yet(format!("BIRD on {node} did not tell since when it is Established")))?;

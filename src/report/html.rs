@@ -7,10 +7,11 @@ use minijinja::Environment;
 use minijinja::value::Serde;
 use serde_json::{Value, json};
 
+use super::picture::{Shade, halves, node};
 use crate::event::{Event, Stamped, Step};
 use crate::explain::Diagnosis;
 use crate::lab::plan::Plan;
-use crate::proof::{Answer, Check, Proof, Verdict};
+use crate::proof::{Answer, Proof};
 
 /// What a page is made of.
 pub struct View<'a> {
@@ -58,52 +59,34 @@ fn drawing(plan: &Plan, proof: Option<&Proof>) -> Value {
         let angle = TAU * number(index) / count - TAU / 4.0;
         (MIDDLE.0 + 220.0 * angle.cos(), MIDDLE.1 + 150.0 * angle.sin())
     };
-    let stands = |wanted: &dyn Fn(&Check) -> bool| {
-        let found = proof?.findings.iter().find(|one| wanted(&one.check))?;
-        Some((word(&found.verdict), found.verdict.text().to_owned()))
-    };
-    let (mut halves, mut nodes) = (Vec::new(), Vec::new());
-    for (name, part) in plan.nodes.iter() {
-        let (x, y) = place(part.index);
-        for peer in &part.peers {
-            let (to_x, to_y) = place(plan.nodes[&peer.node].index);
-            let (along_x, along_y) = (to_x - x, to_y - y);
-            let length = along_x.hypot(along_y).max(1.0);
-            let (unit_x, unit_y) = (along_x / length, along_y / length);
-            // Each half on its own side of the line between the nodes, and short of their boxes.
-            let side = |distance: f64| (x + unit_x * distance - unit_y * 9.0, y + unit_y * distance + unit_x * 9.0);
-            let ((x1, y1), (x2, y2)) = (side(60.0), side(length - 62.0));
-            let half = |check: &Check| matches!(check, Check::Session { node, peer: other } if node == name && *other == peer.node);
-            let (mark, text) = stands(&half).unwrap_or(("unknown", "was not checked".into()));
-            let route = |check: &Check| matches!(check, Check::Route { node, owner, .. } if node == name && *owner == peer.node);
-            let (route, _) = stands(&route).unwrap_or(("unknown", String::new()));
-            halves.push(json!({
-                "x1": x1, "y1": y1, "x2": x2, "y2": y2, "mark": mark, "route": route,
-                "text": format!("{name} to {}: {text}", peer.node),
-            }));
-        }
-        let about = |finding: &&crate::proof::Finding| finding.check.nodes().first() == Some(&name);
-        let failing = proof
-            .map_or(0, |proof| proof.findings.iter().filter(about).filter(|finding| !finding.verdict.passed()).count());
-        nodes.push(json!({
-            "x": x, "y": y, "name": name, "address": part.address, "block": part.block, "dns": part.dns_pod.is_some(),
-            "master": *name == plan.master, "mark": if proof.is_none() { "unknown" } else if failing == 0 { "pass" } else { "fail" },
+    let mut drawn = Vec::new();
+    for half in halves(plan, proof) {
+        let ((x, y), (to_x, to_y)) = (place(plan.nodes[half.node].index), place(plan.nodes[half.peer].index));
+        let (along_x, along_y) = (to_x - x, to_y - y);
+        let length = along_x.hypot(along_y).max(1.0);
+        let (unit_x, unit_y) = (along_x / length, along_y / length);
+        // Each half on its own side of the line between the nodes, and short of their boxes.
+        let side = |distance: f64| (x + unit_x * distance - unit_y * 9.0, y + unit_y * distance + unit_x * 9.0);
+        let ((x1, y1), (x2, y2)) = (side(60.0), side(length - 62.0));
+        drawn.push(json!({
+            "x1": x1, "y1": y1, "x2": x2, "y2": y2, "mark": half.session.word(), "route": half.route.word(),
+            "text": format!("{} to {}: {}", half.node, half.peer, half.text),
         }));
     }
-    json!({ "width": SIZE.0, "height": SIZE.1, "halves": halves, "nodes": nodes })
+    let nodes = plan.nodes.iter().map(|(name, part)| {
+        let (x, y) = place(part.index);
+        json!({
+            "x": x, "y": y, "name": name, "address": part.address, "block": part.block, "dns": part.dns_pod.is_some(),
+            "master": *name == plan.master, "mark": node(name, proof).word(),
+        })
+    });
+    let nodes: Vec<Value> = nodes.collect();
+    json!({ "width": SIZE.0, "height": SIZE.1, "halves": drawn, "nodes": nodes })
 }
 
 /// Nodes are few.
 fn number(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
-}
-
-fn word(verdict: &Verdict) -> &'static str {
-    match verdict {
-        Verdict::Pass { .. } => "pass",
-        Verdict::NotYet { .. } | Verdict::Never { .. } => "fail",
-        Verdict::Unknown { .. } => "unknown",
-    }
 }
 
 /// The most that is shown of what a program said.
@@ -122,7 +105,7 @@ fn kinds(proof: &Proof) -> Value {
             json!({ "node": reading.probe.node, "asked": reading.probe.argv.to_string(), "said": cut })
         });
         let one = json!({
-            "id": finding.id, "mark": word(&finding.verdict), "text": finding.verdict.text(),
+            "id": finding.id, "mark": Shade::of(&finding.verdict).word(), "text": finding.verdict.text(),
             "evidence": evidence.collect::<Vec<_>>(),
         });
         let kind = finding.check.kind();
@@ -179,7 +162,7 @@ fn bars(events: &[Stamped]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proof::{Finding, Reading, plan_digest, samples};
+    use crate::proof::{Reading, Verdict, samples};
 
     #[test]
     fn the_page_needs_nothing_and_runs_nothing() {
@@ -190,28 +173,12 @@ mod tests {
             stderr: String::new(),
         };
         let probe = crate::proof::raise(samples::NONCE, &samples::node(1));
-        let checks = crate::proof::expect::expect(&plan);
-        let finding = |check: &Check| Finding {
-            id: check.id(),
-            check: check.clone(),
-            verdict: Verdict::never("because <b>"),
-            evidence: vec![0],
-            took: Duration::ZERO,
-            rounds: 1,
-        };
         let at = jiff::Timestamp::UNIX_EPOCH;
-        let proof = Proof {
-            schema: 1,
-            cluster: plan.cluster.clone(),
-            plan: plan_digest(&plan),
-            nonce: samples::NONCE.into(),
-            started: at,
-            took: Duration::ZERO,
-            rounds: 1,
-            readings: vec![Reading { probe, answer: Answer::Said(said), at }],
-            clocks: std::collections::BTreeMap::new(),
-            findings: checks.iter().map(finding).collect(),
-        };
+        let mut proof = samples::proof(&plan, &[]);
+        proof.readings = vec![Reading { probe, answer: Answer::Said(said), at }];
+        for finding in &mut proof.findings {
+            (finding.verdict, finding.evidence) = (Verdict::never("because <b>"), vec![0]);
+        }
         let done = |step, took| Event::StepDone { step, took: Duration::from_secs(took), outcome: "well".into() };
         let events = [
             (0, Event::Begin { verb: "up".into(), cluster: "demo".into(), steps: vec![] }),

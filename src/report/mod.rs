@@ -3,7 +3,10 @@
 mod bars;
 pub mod html;
 mod json;
+pub mod junit;
 mod lines;
+mod picture;
+pub mod watch;
 
 use std::io::IsTerminal as _;
 use std::thread::JoinHandle;
@@ -95,6 +98,19 @@ pub fn talk(text: &str) {
     let mut err = std::io::stderr().lock();
     let _ = err.write_all(text.trim_end().as_bytes());
     let _ = err.write_all(b"\n");
+}
+
+/// Whether the user, asked on a terminal, says yes; none where nobody can be asked.
+pub fn agreed(question: &str) -> Option<bool> {
+    use std::io::{IsTerminal as _, Write as _};
+    let mut err = std::io::stderr();
+    if !(std::io::stdin().is_terminal() && err.is_terminal()) {
+        return None;
+    }
+    let asked = write!(err, "{question} [y/N] ").and_then(|()| err.flush());
+    let mut said = String::new();
+    asked.and_then(|()| std::io::stdin().read_line(&mut said)).ok()?;
+    Some(matches!(said.trim(), "y" | "Y" | "yes"))
 }
 
 /// `0.4s`, `12s`, `2m05s`.

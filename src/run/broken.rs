@@ -1,24 +1,27 @@
 //! The verbs about what is broken, from their words to what is shown.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Stream, show_proof, shown};
+use super::{Stream, papers, show_proof, shown};
 use crate::cli::Form;
 use crate::cli::broken::{Broken, FaultVerb};
 use crate::cmd::cx::Cx;
-use crate::cmd::{bundle, explain, fault, page, verify};
-use crate::durable;
+use crate::cmd::{bundle, explain, fault, verify, watch};
+use crate::event::Event;
 use crate::failure::{Exit, Failure};
 use crate::lab::name::ClusterName;
-use crate::report::{data, html};
+use crate::proof::CheckId;
+use crate::report::watch::{Live, Look, lines};
+use crate::report::{Manner, data};
 
 /// What others are told that find the cluster locked.
 pub(super) fn word(verb: &Broken) -> &'static str {
     match verb {
         Broken::Explain { .. } => "explain",
+        Broken::Watch { .. } => "watch",
         Broken::Bundle { .. } => "bundle",
         Broken::Report { .. } => "report",
         Broken::Fault { verb: FaultVerb::Add { .. } } => "fault add",
@@ -29,15 +32,20 @@ pub(super) fn word(verb: &Broken) -> &'static str {
 
 pub(super) async fn story(cx: &Cx<'_>, verb: &Broken, quiet: Stream<'_>) -> Result<Exit, Failure> {
     match verb {
-        Broken::Explain { bundle: Some(file), form, .. } => {
-            let explained = bundle::explain_file(file)?;
+        Broken::Explain { bundle, form, .. } if !bundle.is_empty() => {
+            let explained = bundle::theirs::explain_files(bundle)?;
             Ok(explained_as(&explained, form, quiet))
         }
-        Broken::Explain { checks, which, last, bundle: None, timeout, form } => {
+        Broken::Explain { checks, which, last, bundle: _, timeout, form } => {
             let patience = Duration::from_secs(*timeout);
             let want = explain::Want { checks: checks.clone(), last: *last, patience };
             let explained = explain::explain(cx, &cx.which(which.name.as_deref())?, &want).await?;
             Ok(explained_as(&explained, form, quiet))
+        }
+        Broken::Watch { checks, which, interval, looks } => {
+            let cluster = cx.which(which.name.as_deref())?;
+            let want = watch::Want { checks: checks.clone(), interval: Duration::from_secs(*interval), looks: *looks };
+            watched(cx, &cluster, &want, quiet).await
         }
         Broken::Fault { verb } => faults(cx, verb, quiet).await,
         Broken::Bundle { which, file } => {
@@ -51,7 +59,7 @@ pub(super) async fn story(cx: &Cx<'_>, verb: &Broken, quiet: Stream<'_>) -> Resu
         Broken::Report { which, file } => {
             let cluster = cx.which(which.name.as_deref())?;
             let path = file.clone().unwrap_or_else(|| PathBuf::from(format!("{cluster}.html")));
-            report(cx, &cluster, &path)?;
+            papers::page(cx, &cluster, &path, None)?;
             if quiet.is_none() {
                 data(&path.display().to_string());
             }
@@ -60,24 +68,39 @@ pub(super) async fn story(cx: &Cx<'_>, verb: &Broken, quiet: Stream<'_>) -> Resu
     }
 }
 
-fn report(cx: &Cx<'_>, cluster: &ClusterName, path: &Path) -> Result<(), Failure> {
-    let known = page::known(cx, cluster)?;
-    let view = html::View {
-        plan: &known.plan,
-        proof: known.proof.as_ref(),
-        diagnosis: known.diagnosis.as_ref(),
-        events: &known.events,
-        at: jiff::Timestamp::now(),
-    };
-    let failed = || Failure::new(Exit::Unexpected, "report.write", format!("write {}", path.display()));
-    let page = html::page(&view).map_err(|error| failed().because(&error))?;
-    durable::write(path, page.as_bytes(), 0o600).map_err(|error| failed().because(&error))
-}
-
 fn explained_as(explained: &explain::Explained, form: &Form, quiet: Stream<'_>) -> Exit {
     let diagnosis = &explained.diagnosis;
     shown(form.output, quiet, || explain::show::text(diagnosis), || json!(diagnosis));
     explain::exit(diagnosis)
+}
+
+/// Events where standard output belongs to them, a picture on a terminal, lines elsewhere.
+async fn watched(cx: &Cx<'_>, cluster: &ClusterName, want: &watch::Want, quiet: Stream<'_>) -> Result<Exit, Failure> {
+    let live = (quiet.is_none() && Manner::choose(false) == Manner::Bars).then(Live::new);
+    let ended = watch::watch(cx, cluster, want, &mut |plan, number, proof, changes| {
+        let look = Look { number, at: jiff::Timestamp::now(), proof, changes };
+        match (&live, quiet) {
+            (Some(live), _) => live.show(plan, &look),
+            (None, Some(events)) => {
+                let first = number == 1;
+                let changed = |id: &CheckId| changes.iter().any(|change| change.check == *id);
+                for finding in proof.findings.iter().filter(|one| first || changed(&one.id)) {
+                    let (check, mark) = (finding.id.to_string(), finding.verdict.mark());
+                    events.tell(Event::Check { check, mark, text: finding.verdict.text().into() });
+                }
+            }
+            (None, None) => match lines(plan, &look) {
+                nothing if nothing.is_empty() => {}
+                lines => data(&lines),
+            },
+        }
+    })
+    .await;
+    if let Some(live) = live {
+        live.end();
+    }
+    let proof = ended?;
+    verify::unproven(cluster, &proof).map_or(Ok(Exit::Done), Err)
 }
 
 async fn faults(cx: &Cx<'_>, verb: &FaultVerb, quiet: Stream<'_>) -> Result<Exit, Failure> {
@@ -86,14 +109,15 @@ async fn faults(cx: &Cx<'_>, verb: &FaultVerb, quiet: Stream<'_>) -> Result<Exit
             // The catalogue can be read without a cluster.
             let cluster =
                 if which.name.is_none() { cx.which(None).ok() } else { Some(cx.which(which.name.as_deref())?) };
-            let standing = cluster.map_or_else(Vec::new, |cluster| fault::active(&cx.home.folder(&cluster)));
+            let standing = cluster.map_or_else(Vec::new, |cluster| fault::standing::active(&cx.home.folder(&cluster)));
             shown(form.output, quiet, || fault::table(&standing), || fault::json(&standing));
             Ok(Exit::Done)
         }
-        FaultVerb::Add { fault, which, node, life, force } => {
+        FaultVerb::Add { fault, which, node, life, force, no_point } => {
             let cluster = cx.which(which.name.as_deref())?;
             let life = lifetime(life)?;
-            let want = fault::Want { fault: fault.clone(), node: node.clone(), life, force: *force };
+            let (fault, node) = (fault.clone(), node.clone());
+            let want = fault::Want { fault, node, life, force: *force, point: !no_point };
             let made = fault::add(cx, &cluster, &want).await?;
             if quiet.is_none() {
                 data(&format!(

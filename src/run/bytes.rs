@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Stream, shown};
 use crate::artifact::pack::Existing;
 use crate::cli::{CacheVerb, Format, MirrorVerb};
-use crate::cmd::cache::{self, Limits};
+use crate::cmd::cache::{self, Limits, points};
 use crate::cmd::cx::Cx;
 use crate::cmd::fetch::{self, Archs};
 use crate::cmd::{mirror, pack, unpack};
@@ -75,8 +75,18 @@ pub(super) async fn unpack(
 pub(super) async fn cache(cx: &Cx<'_>, verb: &CacheVerb, quiet: Stream<'_>) -> Result<Exit, Failure> {
     match verb {
         CacheVerb::Ls { form } => {
-            let lines = cache::list(cx).await?;
-            shown(form.output, quiet, || cache::table(&lines, jiff::Timestamp::now()), || cache::json(&lines));
+            let (lines, points) = (cache::list(cx).await?, points::all(cx)?);
+            let now = jiff::Timestamp::now();
+            shown(
+                form.output,
+                quiet,
+                || cache::table(&lines, now) + &points::table(&points, now),
+                || {
+                    let mut value = cache::json(&lines);
+                    value["points"] = json!(points);
+                    value
+                },
+            );
         }
         CacheVerb::Verify { remove_damaged, form } => {
             let found = cache::verify(cx, *remove_damaged).await?;
@@ -92,20 +102,27 @@ pub(super) async fn cache(cx: &Cx<'_>, verb: &CacheVerb, quiet: Stream<'_>) -> R
             shown(form.output, quiet, text, || json!(found));
             cache::damaged(&found)?;
         }
-        CacheVerb::Prune { yes, all, older_than, form } => {
+        CacheVerb::Prune { yes, all, points, older_than, form } => {
             let older_than = older_than.map(|days| Duration::from_secs(days * DAY));
-            let limits = Limits { all: *all, older_than };
+            let limits = Limits { all: *all, points: *points, older_than };
+            let points = if *yes {
+                points::prune(cx, limits)?
+            } else {
+                points::all(cx)?.into_iter().filter(|line| line.may_go(limits)).collect()
+            };
             let gone = if *yes { cache::prune(cx, limits).await?.gone } else { cache::prunable(cx, limits).await? };
             let text = || {
-                let end = match (gone.is_empty(), *yes) {
+                let end = match (gone.is_empty() && points.is_empty(), *yes) {
                     (true, _) => "nothing can go\n",
                     (false, true) => "removed\n",
                     (false, false) => "nothing was removed; --yes removes these\n",
                 };
-                cache::table(&gone, jiff::Timestamp::now()) + end
+                let now = jiff::Timestamp::now();
+                cache::table(&gone, now) + &points::table(&points, now) + end
             };
             shown(form.output, quiet, text, || {
                 let mut value = cache::json(&gone);
+                value["points"] = json!(points);
                 value["removed"] = (*yes).into();
                 value
             });

@@ -25,6 +25,7 @@ pub(super) fn labs(cx: &Cx<'_>, verb: Option<&LabsVerb>, quiet: Stream<'_>) -> R
         Some(LabsVerb::Show { lab }) => {
             data(&labs::show(&cx.library, &draft::lab_name(cx, lab)?).map_err(failed)?);
         }
+        Some(LabsVerb::Matrix) => data(&labs::matrix(&cx.library).map_err(failed)?),
         Some(LabsVerb::New { name, folder }) => {
             let name = name.parse().map_err(|error: crate::lab::name::NameError| {
                 Failure::new(Exit::Usage, "usage.name", "name the lab").because(&error)

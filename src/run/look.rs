@@ -1,19 +1,21 @@
-//! The verbs that only look, from their words to what is shown: plan, doctor, ls, status.
+//! The verbs that look at this host, from their words to what is shown: plan, doctor, ls, status, logs, gc.
 
 use serde_json::json;
 
-use super::{Stream, shown, want};
-use crate::cli::{Format, Wish};
+use super::{Stream, shown};
+use crate::cli::{Format, Which};
 use crate::cmd::cx::Cx;
 use crate::cmd::{self, draft, needs, up};
 use crate::failure::{Exit, Failure};
 use crate::proof::expect;
+use crate::report::data;
 
 pub(super) async fn planned(cx: &Cx<'_>, want: &up::Want, output: Format, quiet: Stream<'_>) -> Result<Exit, Failure> {
     let (wanted, plan) = up::drafted(cx, want)?;
     // Of what cannot be installed yet it is not known either how long it takes and what will prove it.
     let able = draft::installable(&plan).is_ok();
-    let estimate = match cx.providers.first().filter(|_| able) {
+    let here = plan.away.is_none();
+    let estimate = match cx.providers.first().filter(|_| able && here) {
         Some(provider) => provider.estimate(&plan).await,
         None => None,
     };
@@ -22,6 +24,18 @@ pub(super) async fn planned(cx: &Cx<'_>, want: &up::Want, output: Format, quiet:
     let checks: Vec<String> = checks.iter().map(|check| check.id().to_string()).collect();
     shown(output, quiet, || cmd::plan::text(&plan, &checks, estimate.as_ref(), first.as_deref()), || json!(plan));
     draft::complete(&plan).map(|()| Exit::Done)
+}
+
+pub(super) async fn manifests(
+    cx: &Cx<'_>,
+    want: &up::Want,
+    output: Format,
+    quiet: Stream<'_>,
+) -> Result<Exit, Failure> {
+    let (_, plan) = up::drafted(cx, want)?;
+    let files = cmd::plan::manifests::manifests(cx, &plan).await?;
+    shown(output, quiet, || cmd::plan::manifests::text(&files), || cmd::plan::manifests::json(&files));
+    Ok(Exit::Done)
 }
 
 pub(super) async fn list_clusters(cx: &Cx<'_>, output: Format, quiet: Stream<'_>) -> Result<Exit, Failure> {
@@ -62,9 +76,51 @@ pub(super) async fn status(
     Ok(Exit::Done)
 }
 
-pub(super) async fn doctor(cx: &Cx<'_>, lab: &str, output: Format, quiet: Stream<'_>) -> Result<Exit, Failure> {
-    let asked = Wish { nodes: None, sets: Vec::new() };
-    let report = cmd::doctor::doctor(cx, &want(lab, None, &asked)?).await?;
+pub(super) async fn doctor(cx: &Cx<'_>, want: &up::Want, output: Format, quiet: Stream<'_>) -> Result<Exit, Failure> {
+    let report = cmd::doctor::doctor(cx, want).await?;
     shown(output, quiet, || cmd::doctor::text(&report), || json!(report));
     Ok(if report.fit { Exit::Done } else { Exit::HostUnfit })
+}
+
+pub(super) async fn left(
+    cx: &Cx<'_>,
+    remotes: &[String],
+    remove: bool,
+    output: Format,
+    quiet: Stream<'_>,
+) -> Result<Exit, Failure> {
+    use cmd::gc;
+    let lines = gc::left(cx, remotes).await?;
+    if remove {
+        gc::sweep(cx, &lines).await?;
+    }
+    let text = || {
+        let end = match (lines.is_empty(), remove) {
+            (true, _) => return "nothing is left\n".into(),
+            (false, true) => "removed\n",
+            (false, false) => "nothing was removed; --yes removes these\n",
+        };
+        gc::table(&lines) + end
+    };
+    shown(output, quiet, text, || gc::json(&lines, remove));
+    Ok(Exit::Done)
+}
+
+pub(super) async fn logs(
+    cx: &Cx<'_>,
+    which: &Which,
+    node: Option<&str>,
+    console: bool,
+    unit: Option<&str>,
+    lines: u32,
+) -> Result<Exit, Failure> {
+    use cmd::logs::Source;
+    let cluster = cx.which(which.name.as_deref())?;
+    let source = match node.map(str::to_owned) {
+        None => Source::Own,
+        Some(node) if console => Source::Console { node },
+        Some(node) => Source::Journal { node, unit: unit.map(str::to_owned) },
+    };
+    data(&cmd::logs::logs(cx, &cluster, &source, lines).await?);
+    Ok(Exit::Done)
 }

@@ -65,6 +65,16 @@ fn processes(mark: &str, node: &str) -> Vec<Pid> {
     all.collect()
 }
 
+/// The first process inside: the child of who bears the mark that does not bear it itself. Numbers say nothing of who
+/// began whom, since they start again from the lowest.
+fn init(marked: &[Pid]) -> i32 {
+    let raw = |pid: &Pid| pid.as_raw_nonzero().get();
+    let children = |pid| fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let all: Vec<String> = marked.iter().map(raw).map(children).collect();
+    let mut all = all.iter().flat_map(|line| line.split_whitespace()).map(|word| word.parse().expect("a number"));
+    all.find(|pid| !marked.iter().any(|one| raw(one) == *pid)).expect("its container runs")
+}
+
 /// The mark of this home's machines.
 fn mark(lab: &Lab) -> String {
     let home = calicolab::cluster::home::Home::at(lab.home(), lab.temp(), "test").expect("the home is there");
@@ -123,15 +133,10 @@ fn another_host_key() {
     let told = lab.ends(&["start"], 61);
     assert!(told.contains("calico-02") && told.contains("error[ssh.host-key]"), "{told}");
     // The far end's own record, read from beside: a caller came, and never tried to log in.
-    let inside = processes(&mark(&lab), "calico-02")
-        .into_iter()
-        .max_by_key(|pid| pid.as_raw_nonzero())
-        .expect("its container runs");
-    let child = fs::read_to_string(format!("/proc/{0}/task/{0}/children", inside.as_raw_nonzero())).expect("procfs");
-    let init = child.split_whitespace().next().expect("a container has an init");
+    let init = init(&processes(&mark(&lab), "calico-02")).to_string();
     let journal = eventually("sshd writes that the caller left", || {
         let read = std::process::Command::new("nsenter")
-            .args(["-t", init, "-a", "journalctl", "--no-pager", "-o", "cat", "-u", "ssh"])
+            .args(["-t", &init, "-a", "journalctl", "--no-pager", "-o", "cat", "-u", "ssh"])
             .output()
             .expect("nsenter runs");
         Some(String::from_utf8_lossy(&read.stdout).into_owned()).filter(|text| text.contains("preauth"))

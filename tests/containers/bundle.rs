@@ -45,6 +45,12 @@ fn carried_away() {
     lab.ok(&["report", "-f", &page]);
     let page = std::fs::read_to_string(page).expect("it was written");
     assert!(page.contains("bird-stopped") && !page.contains("<script"), "the page names the cause");
+    // For CI: the page as before, and the checks as XML, although the verb fails.
+    let papers = ["junit.xml", "own.html"].map(|name| elsewhere.path().join(name).display().to_string());
+    lab.ends(&["verify", "--timeout", "1", "--junit", &papers[0], "--html", &papers[1]], 21);
+    let [xml, page] = papers.map(|paper| std::fs::read_to_string(paper).expect("it was written"));
+    assert!(xml.contains(r#"<testcase name="session.calico-01.calico-02" classname="session""#), "{xml}");
+    assert!(xml.contains("<failure message=") && page.contains(r#"class="fail""#), "{xml}");
     let here = lab.json(&["explain", "-o", "json"], 0);
     lab.down();
 

@@ -1,11 +1,11 @@
 //! Every fault of the catalogue: seen by `verify`, named by `explain`, undone to a proven cluster.
 
 use std::fmt::Write as _;
-use std::time::Instant;
 
-use serde_json::Value;
+use calicolab::event::{Event, Mark};
 
 use crate::lab::{Lab, Test, eventually};
+use crate::trial::{catalogue, ids, told, tried, word};
 
 /// The tests: the catalogue on three labs, so that it takes a third of the time.
 pub const ALL: &[Test] = &[
@@ -15,85 +15,29 @@ pub const ALL: &[Test] = &[
     ("pairs", pairs),
     ("undone_by_itself", undone_by_itself),
     ("looking_harms_nothing", looking_harms_nothing),
+    ("watched", watched),
 ];
-
-/// The checks of a proof that do not pass.
-fn failing(proof: &Value) -> Vec<&Value> {
-    proof["checks"].as_array().expect("checks").iter().filter(|check| check["verdict"] != "pass").collect()
-}
-
-fn ids(causes: &Value) -> Vec<&str> {
-    causes.as_array().expect("a list").iter().filter_map(|cause| cause["id"].as_str()).collect()
-}
 
 /// A line for each fault: what saw it, how it was explained, seconds. What containers cannot show honestly is refused.
 fn third(part: usize) {
     let lab = Lab::new();
     lab.ok(&["up"]);
-    let listed = lab.json(&["fault", "list", "-o", "json"], 0);
-    let all = listed["catalogue"].as_array().expect("a catalogue");
-    let mut table = String::new();
-    let mut wrong = Vec::new();
-    for fault in all.iter().skip(part).step_by(3) {
-        let word = fault["fault"].as_str().expect("a word");
+    let (mut table, mut wrong) = (String::new(), Vec::new());
+    for fault in catalogue(&lab).iter().skip(part).step_by(3) {
+        let word = word(fault);
         if fault["machines_only"] == true {
             let refused = lab.ends(&["fault", "add", word], 11);
             assert!(refused.contains("error[fault.shared-kernel]"), "{refused}");
             let _ = writeln!(table, "{word:<18} only in machines");
             continue;
         }
-        let began = Instant::now();
-        lab.ok(&["fault", "add", word]);
-        let made = began.elapsed().as_secs_f64();
-        let broken = &fault["symptom"];
-        // What breaks nothing lets every session return, if it is waited for.
-        let (patience, code) = if broken.is_null() { ("25", 0) } else { ("1", 21) };
-        let proof = lab.json(&["verify", "-o", "json", "--timeout", patience], code);
-        let failing = failing(&proof);
-        let layer = failing.first().map_or(Value::Null, |check| check["layer"].clone());
-        // From its being made until the earliest check said so; the rest of the proof may take longer.
-        let seen = made + failing.first().and_then(|check| check["took_s"].as_f64()).unwrap_or_default();
-        let diagnosis = lab.json(&["explain", "--last", "-o", "json"], 0);
-        let named = diagnosis["first"]["id"].as_str().unwrap_or("nothing");
-        let right = if broken.is_null() {
-            // What breaks nothing may be warned of.
-            diagnosis["outcome"] == "nothing-broken"
-                && ids(&diagnosis["warnings"]) == [fault["explained"].as_str().expect("a word")]
-        } else {
-            layer == *broken && named == fault["explained"]
-        };
-        let by = proof["earliest_failing"].as_str().unwrap_or("nothing");
-        let undone = lab.run(&["fault", "clear"]).status.code() == Some(0);
-        let _ = writeln!(
-            table,
-            "{word:<18} {by:<34} {named:<18} {seen:>5.1} s{}",
-            if right && undone { "" } else { "  WRONG" }
-        );
-        let in_time = seen < 15.0;
-        if !(right && undone && in_time) {
-            wrong.push(format!(
-                "{word}: seen in {layer} by {by}, named {named}, undone {undone}, {seen:.1} s\n{diagnosis:#}"
-            ));
-        }
-        if !undone {
-            lab.run(&["verify"]);
-        }
-        if !broken.is_null() {
-            let first = &diagnosis["first"];
-            let whole = first["remedy"].as_str().is_some_and(|remedy| remedy.contains("calicolab"))
-                && !first["evidence"].as_array().expect("evidence").is_empty()
-                && !first["ruled_out"].as_array().expect("rivals").is_empty();
-            assert!(whole || !right, "{word}: {first:#}");
-        }
+        let tried = tried(&lab, fault);
+        table.push_str(&tried.line);
+        wrong.extend(tried.wrong);
     }
     told(&table);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     lab.down();
-}
-
-#[expect(clippy::print_stderr, reason = "the table is what this test is read for")]
-fn told(table: &str) {
-    eprint!("{table}");
 }
 
 /// Of two faults the one whose link is earlier is named first, and the other one too.
@@ -164,5 +108,31 @@ fn looking_harms_nothing() {
         assert!(ids(&diagnosis["warnings"]).is_empty(), "{diagnosis:#}");
     }
     assert_eq!(state(), before);
+    lab.down();
+}
+
+/// Who watches sees a session end and come back, at both ends, and is told by the exit code how the last look was.
+fn watched() {
+    let lab = Lab::new();
+    lab.ok(&["up", "--nodes", "2"]);
+    let mut watching = lab.follow(&["watch", "--interval", "1"]);
+    let mut sees = |id: &str, up: bool| {
+        let wanted = |event: &Event| matches!(event, Event::Check { check, mark, .. } if check == id && (*mark == Mark::Pass) == up);
+        assert!(watching.sees(wanted), "{id} is not told, {up}");
+    };
+    sees("session.calico-02.calico-01", true);
+    lab.ok(&["fault", "add", "bird-stopped", "--node", "calico-02"]);
+    sees("session.calico-01.calico-02", false);
+    lab.ok(&["fault", "clear"]);
+    sees("session.calico-01.calico-02", true);
+    watching.interrupt();
+    assert_eq!(watching.ended().0, Some(0));
+    // Lines where there is no terminal, and the exit code of the only look.
+    lab.ok(&["fault", "add", "bird-stopped", "--node", "calico-02"]);
+    let out = lab.run(&["watch", "--looks", "1"]);
+    let text = String::from_utf8_lossy(&out.stdout);
+    assert_eq!(out.status.code(), Some(21), "{text}");
+    assert!(text.contains("checks pass, look 1") && text.contains("FAIL              session.calico-01"), "{text}");
+    lab.ends(&["watch", "sessions"], 12);
     lab.down();
 }

@@ -1,7 +1,6 @@
 //! A home of its own for a test's clusters, the product called in it, and what it said.
 
 use std::io::{BufRead as _, BufReader};
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -10,13 +9,10 @@ use std::time::Instant;
 use calicolab::event::{Event, Stamped, Step};
 use serde_json::Value;
 
-use crate::{left, waiting};
+use crate::{left, product, waiting};
 
 /// A test: its name and what it does.
 pub type Test = (&'static str, fn());
-
-/// The name by which this binary is the product.
-pub const PRODUCT: &str = "calicolab";
 
 /// Wait for `condition` where there is no runtime to wait in.
 #[track_caller]
@@ -38,7 +34,10 @@ impl Lab {
     /// An empty one.
     pub fn new() -> Self {
         Self {
-            home: tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder"),
+            // The target folder is closed to the ordinary user that some tests run as.
+            home: tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+                .or_else(|_| tempfile::tempdir())
+                .expect("a temporary folder"),
             temp: tempfile::tempdir().expect("a temporary folder"),
             said: Mutex::default(),
         }
@@ -56,12 +55,13 @@ impl Lab {
 
     /// The product, about to be started.
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(std::env::current_exe().expect("we run"));
+        let mut command = product::command();
         command
-            .arg0(PRODUCT)
             .args(words)
             .env("CALICOLAB_HOME", self.home.path())
             .env("TMPDIR", self.temp.path())
+            // Other tests are at work beside, and emulated machines slow: what comes right in the end is right.
+            .env("CALICOLAB_VERIFY_TIMEOUT", "240")
             .env_remove("XDG_RUNTIME_DIR")
             .env_remove("CALICOLAB_CLUSTER")
             .stdin(Stdio::null());
@@ -146,7 +146,11 @@ impl Lab {
         assert!(left.is_empty(), "left on the host: {left:#?}");
     }
 
+    #[expect(clippy::print_stderr, reason = "who asks to see tests at work sees them at work")]
     fn note(&self, text: &str) {
+        if watched() {
+            return eprintln!("{text}");
+        }
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         said.push_str(text);
         said.push('\n');
@@ -156,12 +160,16 @@ impl Lab {
 impl Drop for Lab {
     #[expect(clippy::print_stderr, reason = "what a failed test needs to be understood")]
     fn drop(&mut self) {
-        if std::thread::panicking() || std::env::args().any(|word| word == "--nocapture") {
+        if std::thread::panicking() {
             eprintln!("{}", self.said.lock().unwrap_or_else(PoisonError::into_inner));
         }
         // A failed test must not leave machines behind.
         let _ = self.command(&["down", "--all"]).output();
     }
+}
+
+fn watched() -> bool {
+    std::env::args().any(|word| word == "--nocapture")
 }
 
 /// The product at work; a test that fails ends it.

@@ -14,7 +14,13 @@ mod faults;
 mod lab;
 mod left;
 mod nspawn;
+#[path = "../support/product.rs"]
+mod product;
 mod story;
+#[path = "../support/stranger.rs"]
+mod stranger;
+#[path = "../support/faults.rs"]
+mod trial;
 #[path = "../support/waiting.rs"]
 mod waiting;
 
@@ -25,7 +31,7 @@ use libtest_mimic::{Arguments, Trial};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().collect();
-    if words[0] == lab::PRODUCT {
+    if words[0] == product::NAME {
         return calicolab::main_with(&|_, _| vec![Box::new(nspawn::Nspawn)]);
     }
     match words.get(1).map(String::as_str) {

@@ -3,8 +3,9 @@
 use calicolab::event::Step;
 use serde_json::Value;
 
-use crate::contract::{Beside, contract};
+use crate::contract::Until;
 use crate::lab::{Lab, Test};
+use crate::stranger::contract_beside;
 
 /// The tests.
 pub const ALL: &[Test] = &[
@@ -102,20 +103,9 @@ fn reflectors() {
 /// A machine here is what carries the cluster's mark among its arguments; a stranger may be called as a node is.
 fn contract_of_providers() {
     use std::os::unix::process::CommandExt as _;
-    let stranger = std::cell::RefCell::new(None);
-    contract(&Beside {
-        foreign: &|_| {
-            let started = std::process::Command::new("sleep").arg0("calico-01").arg("600").spawn();
-            *stranger.borrow_mut() = Some(started.expect("sleep"));
-        },
-        untouched: &|_| {
-            let mut stranger = stranger.borrow_mut();
-            stranger.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
-        },
-        gone: &|_| {
-            if let Some(mut child) = stranger.borrow_mut().take() {
-                child.kill().and_then(|()| child.wait()).expect("it runs");
-            }
-        },
+    contract_beside(Until::Proven, |_| {
+        let mut sleep = std::process::Command::new("sleep");
+        sleep.arg0("calico-01").arg("600");
+        sleep
     });
 }

@@ -1,6 +1,8 @@
 //! The command line as people and programs meet it: what it says, where, and with which exit code. No machine.
 
 mod cache;
+mod diags;
+mod gc;
 mod lab;
 mod lock;
 mod mirror;
@@ -8,7 +10,7 @@ mod offline;
 mod pack;
 mod serve;
 mod state;
-mod tiny;
+pub mod tiny;
 
 use std::process::{Command, Output, Stdio};
 
@@ -16,7 +18,7 @@ use calicolab::failure::Exit;
 use serde_json::Value;
 
 /// A user with a home, a cache and a configuration of their own.
-struct User {
+pub struct User {
     folder: tempfile::TempDir,
 }
 
@@ -62,14 +64,14 @@ impl User {
 }
 
 /// What it said.
-struct Said {
+pub struct Said {
     out: String,
     err: String,
 }
 
 impl Said {
     #[track_caller]
-    fn by(command: &mut Command, code: i32) -> Self {
+    pub fn by(command: &mut Command, code: i32) -> Self {
         let Output { status, stdout, stderr } = command.output().expect("it starts");
         let (out, err) = (String::from_utf8(stdout).expect("text"), String::from_utf8(stderr).expect("text"));
         assert_eq!(status.code(), Some(code), "{command:?}\n{err}{out}");
@@ -78,7 +80,7 @@ impl Said {
 
     /// Its standard error has each of these.
     #[track_caller]
-    fn tells(&self, words: &[&str]) {
+    pub fn tells(&self, words: &[&str]) {
         for word in words {
             assert!(self.err.contains(word), "`{word}` is not in\n{}", self.err);
         }

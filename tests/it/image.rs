@@ -5,8 +5,9 @@ use std::process::Command;
 
 use calicolab::artifact::FetchError;
 use calicolab::artifact::apt::Archive;
+use calicolab::artifact::cache::Cache;
 use calicolab::artifact::image::{self, Recipe, RecipeFile};
-use calicolab::artifact::store::{Cache, Reach, Store};
+use calicolab::artifact::store::{Reach, Store};
 use calicolab::event::Events;
 use calicolab::lab::pin::{Arch, Digest, Pin, Source, Trust};
 
@@ -43,7 +44,7 @@ async fn the_labs_image_is_built_once_and_hashed_on_use() {
     let built = image::ensure(&cache, &archive, &recipe(), Reach::Online, &events).await.expect("built");
     let tree = built.tree().await.expect("its tree");
 
-    let listed = Command::new("tar").arg("--numeric-owner").arg("-tvf").arg(tree).output().expect("tar");
+    let listed = Command::new("tar").arg("--numeric-owner").arg("-tvf").arg(tree.path()).output().expect("tar");
     let listed = String::from_utf8_lossy(&listed.stdout);
     let line = |path: &str| {
         let ending = format!(" ./{path}");

@@ -5,8 +5,10 @@ use std::process::Command;
 
 use calicolab::artifact::FetchError;
 use calicolab::artifact::apt::Archive;
+use calicolab::artifact::cache::Cache;
 use calicolab::artifact::payload::{self, Part, PartSource, Payload};
-use calicolab::artifact::store::{Cache, Reach, Store, Verified};
+use calicolab::artifact::store::{Reach, Store};
+use calicolab::artifact::verified::Verified;
 use calicolab::event::Events;
 use calicolab::lab::file::{On, Taken};
 use calicolab::lab::pin::{Arch, Digest, Pin, Source, Trust};

@@ -5,8 +5,9 @@ use std::process::Command;
 
 use calicolab::artifact::FetchError;
 use calicolab::artifact::apt::Archive;
+use calicolab::artifact::cache::Cache;
 use calicolab::artifact::image::{self, Disk, Ready};
-use calicolab::artifact::store::{Cache, Reach, Store};
+use calicolab::artifact::store::{Reach, Store};
 use calicolab::event::{Event, Events};
 use calicolab::lab::builtin::Library;
 use calicolab::lab::images::{DiskFormat, Origin, OsImage};

@@ -24,13 +24,13 @@ async fn take(birds: &Birds, words: &[&str], patience_s: u64) -> Proof {
 
 /// Proofs of one round each, until one of these checks does not hold.
 async fn until_failing(birds: &Birds, id: &str) -> Proof {
-    let end = tokio::time::Instant::now() + Duration::from_secs(20);
+    let end = tokio::time::Instant::now() + Duration::from_secs(60);
     loop {
         let proof = take(birds, UNDERLAY, 0).await;
         if !find(&proof, id).verdict.passed() {
             return proof;
         }
-        assert!(tokio::time::Instant::now() < end, "{id} holds for 20 s");
+        assert!(tokio::time::Instant::now() < end, "{id} holds for 60 s");
     }
 }
 
@@ -113,8 +113,8 @@ async fn established_without_a_usable_route_fails_at_the_route() {
 async fn a_wrong_as_is_named_and_not_waited_for() {
     for flavour in BOTH {
         let birds = Birds::new(flavour, 3, &[(1, Twist::WrongAs)]);
-        let proof = take(&birds, UNDERLAY, 25).await;
-        assert!(proof.took < Duration::from_secs(20), "{flavour:?}: nothing heals it, so nothing is waited for");
+        let proof = take(&birds, UNDERLAY, 90).await;
+        assert!(proof.took < Duration::from_secs(80), "{flavour:?}: nothing heals it, so nothing is waited for");
         let never: Vec<&Finding> =
             proof.findings.iter().filter(|finding| matches!(finding.verdict, Verdict::Never { .. })).collect();
         assert!(!never.is_empty(), "{flavour:?}: {:#?}", failing(&proof));

@@ -1,6 +1,7 @@
 //! Container images out of a real registry: by digest, shared, resumed, behind a login, and out of ones that lie.
 
 mod archive;
+mod engine;
 mod lying;
 
 use std::path::PathBuf;
@@ -9,9 +10,11 @@ use std::time::Duration;
 use base64::Engine as _;
 use calicolab::artifact::FetchError;
 use calicolab::artifact::apt::Archive;
+use calicolab::artifact::cache::Cache;
 use calicolab::artifact::http::Manner;
 use calicolab::artifact::oci::{self, Logins};
-use calicolab::artifact::store::{Cache, Reach, Store, Verified};
+use calicolab::artifact::store::{Reach, Store};
+use calicolab::artifact::verified::Verified;
 use calicolab::event::{Event, Events, Stamped};
 use calicolab::lab::pin::{Arch, Digest, Pin, Source, Trust};
 

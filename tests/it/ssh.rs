@@ -110,7 +110,7 @@ async fn the_far_side_ends_a_command_that_is_too_slow() {
     let start = Instant::now();
     let error = remote.run(&sh("sleep 60"), Duration::from_secs(1)).await.expect_err("too slow");
     assert!(matches!(error, SshError::TooLong { .. }), "{error:?}");
-    assert!(start.elapsed() < Duration::from_secs(5), "by the far side's own limit");
+    assert!(start.elapsed() < LIMIT, "by the far side's own limit");
     assert!(remote.run(&Argv::new("true"), LIMIT).await.expect("the session goes on").ok());
     let error = remote.run(&sh("trap '' TERM; while :; do sleep 1; done"), Duration::from_secs(1)).await;
     assert!(matches!(error, Err(SshError::TooLong { .. })), "also one that will not go: {error:?}");
@@ -150,14 +150,13 @@ async fn a_dropped_future_calls_its_command_off() {
     let sshd = Sshd::start();
     let remote = connect(&sshd).await;
     let mark = sshd.folder().join("begun");
-    let command = Argv::script(": >\"$1\"; sleep 20", [mark.to_str().expect("plain")]);
+    let command = Argv::script(": >\"$1\"; sleep 60", [mark.to_str().expect("plain")]);
     tokio::select! {
         _ = remote.run(&command, LIMIT) => panic!("it sleeps"),
         () = eventually("the command begins", || mark.exists().then_some(())) => {}
     }
-    let start = Instant::now();
+    // Nobody waits for what was called off: it would take longer than this may.
     assert!(remote.run(&Argv::new("true"), LIMIT).await.expect("the session goes on").ok());
-    assert!(start.elapsed() < Duration::from_secs(5), "nobody waits for what was called off");
 }
 
 #[tokio::test]

@@ -85,15 +85,22 @@ fn no_permission() {
     for folder in [lab.home(), &user] {
         std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o777)).expect("ours");
     }
-    let mut as_nobody = std::process::Command::new("setpriv");
-    as_nobody.args(["--reuid=65534", "--regid=65534", "--clear-groups", env!("CARGO_BIN_EXE_calicolab")]);
-    as_nobody.args(["doctor", "-o", "json"]);
-    as_nobody
-        .env_remove("XDG_CONFIG_HOME")
-        .env("HOME", &user)
-        .env("CALICOLAB_HOME", user.join("state"))
-        .env("XDG_CACHE_HOME", user.join("cache"));
-    let out = as_nobody.output().expect("setpriv");
+    let as_nobody = |words: &[&str]| {
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", env!("CARGO_BIN_EXE_calicolab")]);
+        command
+            .args(words)
+            .env_remove("XDG_CONFIG_HOME")
+            .env("HOME", &user)
+            .env("CALICOLAB_HOME", user.join("state"))
+            .env("XDG_CACHE_HOME", user.join("cache"));
+        command.output().expect("setpriv")
+    };
+    let up = as_nobody(&["up"]);
+    let told = String::from_utf8_lossy(&up.stderr).into_owned();
+    assert_eq!(up.status.code(), Some(30), "{told}");
+    assert!(told.contains("is closed to this user") && told.contains("usermod -aG lxd"), "{told}");
+    let out = as_nobody(&["doctor", "-o", "json"]);
     let report = String::from_utf8_lossy(&out.stdout).into_owned();
     assert!(report.contains("incus.denied") && report.contains("usermod -aG lxd"), "{report}{out:?}");
     let told = lab.json(&["doctor", "-o", "json"], 0).to_string();

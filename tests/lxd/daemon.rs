@@ -1,7 +1,8 @@
 //! A private LXD for the length of the tests, and its client for looking at it from beside.
 
+use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode, Output};
+use std::process::{Command, ExitCode, Output, Stdio};
 
 use serde_json::Value;
 
@@ -19,6 +20,8 @@ pub fn beside() -> ExitCode {
         .args(std::env::args_os().skip(1))
         .env(FOLDER, folder.path())
         .env("LXD_DIR", folder.path().join("lxd"))
+        // What the client remembers of other servers, its certificate among it.
+        .env("LXD_CONF", folder.path().join("conf"))
         .env("CALICOLAB_UP_PROVIDER", "incus")
         .status()
         .expect("we start again");
@@ -48,7 +51,7 @@ fn script(verb: &str, folder: PathBuf) {
 
 /// Call the client.
 pub fn lxc(words: &[&str]) -> Output {
-    Command::new("lxc").args(words).stdin(std::process::Stdio::null()).output().expect("scripts/lxd.sh install")
+    Command::new("lxc").args(words).stdin(Stdio::null()).output().expect("scripts/lxd.sh install")
 }
 
 /// Call the client and want success.
@@ -59,10 +62,20 @@ pub fn ok(words: &[&str]) -> String {
     String::from_utf8(out.stdout).expect("text")
 }
 
+/// Call the client with something to read, and want success.
+#[track_caller]
+pub fn with_input(words: &[&str], input: &str) {
+    let mut child = Command::new("lxc").args(words).stdin(Stdio::piped()).spawn().expect("scripts/lxd.sh install");
+    child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("it reads");
+    assert!(child.wait().expect("it was started").success(), "lxc {words:?}");
+}
+
 /// The names of what is at `path` (`instances`, `networks`, …) and not there in any LXD: all that labs make begins so.
 #[track_caller]
 pub fn names(path: &str) -> Vec<String> {
     let all: Vec<Value> = serde_json::from_str(&ok(&["query", &format!("/1.0/{path}?recursion=1")])).expect("JSON");
-    let all = all.into_iter().filter_map(|one| one["name"].as_str().map(str::to_owned));
+    // A daemon lists the host's links too, among them those of other daemons' labs.
+    let all = all.into_iter().filter(|one| one["managed"] != false);
+    let all = all.filter_map(|one| one["name"].as_str().map(str::to_owned));
     all.filter(|name| name.starts_with("cl")).collect()
 }

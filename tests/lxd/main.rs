@@ -3,13 +3,20 @@
 //! This binary plays three parts. Begun as the tests it starts a daemon and itself again with the way to that daemon
 //! in its environment; that one runs the tests; called as `calicolab` it is the product.
 
+mod abilities;
 mod bad_luck;
 #[path = "../support/contract.rs"]
 mod contract;
 mod daemon;
+mod doors;
+mod far;
+mod host;
 #[path = "../containers/lab.rs"]
 mod lab;
 mod left;
+#[path = "../support/product.rs"]
+mod product;
+mod servers;
 mod story;
 #[path = "../support/waiting.rs"]
 mod waiting;
@@ -24,7 +31,7 @@ use libtest_mimic::{Arguments, Trial};
 const FOLDER: &str = "CALICOLAB_TEST_LXD";
 
 fn main() -> ExitCode {
-    if std::env::args().next().is_some_and(|name| name == lab::PRODUCT) {
+    if std::env::args().next().is_some_and(|name| name == product::NAME) {
         return calicolab::main_with(&|home, cache| vec![Box::new(Qemu::new(home, cache)), Box::new(Incus)]);
     }
     let arguments = Arguments::from_args();
@@ -32,7 +39,13 @@ fn main() -> ExitCode {
         return daemon::beside();
     }
     let mut trials = Vec::new();
-    for (theme, all) in [("story", story::ALL), ("bad_luck", bad_luck::ALL)] {
+    for (theme, all) in [
+        ("story", story::ALL),
+        ("abilities", abilities::ALL),
+        ("bad_luck", bad_luck::ALL),
+        ("host", host::ALL),
+        ("far", far::ALL),
+    ] {
         trials.extend(all.iter().map(|&(name, test)| {
             Trial::test(format!("{theme}::{name}"), move || {
                 test();

@@ -1,10 +1,11 @@
 //! The story as it should go, and the contract that all providers keep.
 
 use calicolab::cluster::home::Home;
+use sha2::{Digest as _, Sha256};
 
-use crate::contract::{Beside, contract};
+use crate::contract::{Beside, Until, contract};
 use crate::daemon::{names, ok};
-use crate::lab::{Lab, Test};
+use crate::lab::{Lab, Test, eventually};
 
 /// The tests.
 pub const ALL: &[Test] =
@@ -12,9 +13,17 @@ pub const ALL: &[Test] =
 
 /// The name that the daemon's things of this home's cluster `primer` begin with.
 pub fn base(lab: &Lab) -> String {
-    use sha2::{Digest as _, Sha256};
+    base_of(&label(lab, "primer"))
+}
+
+/// What all of a cluster of this home is labelled with.
+pub fn label(lab: &Lab, cluster: &str) -> String {
     let home = Home::at(lab.home(), lab.temp(), "test").expect("the home is there");
-    let label = home.label(&"primer".parse().expect("a name"));
+    home.label(&cluster.parse().expect("a name"))
+}
+
+/// The name that things with this label begin with.
+pub fn base_of(label: &str) -> String {
     let hash = Sha256::digest(label.as_bytes());
     hash[..4].iter().fold("cl".to_owned(), |name, byte| format!("{name}{byte:02x}"))
 }
@@ -22,6 +31,7 @@ pub fn base(lab: &Lab) -> String {
 fn contract_of_providers() {
     let name = |lab: &Lab| format!("{}-calico-01", base(lab));
     contract(&Beside {
+        until: Until::Proven,
         foreign: &|lab| drop(ok(&["init", &name(lab), "--empty", "--no-profiles", "--storage", "lab"])),
         untouched: &|lab| names("instances") == [name(lab)],
         gone: &|lab| drop(ok(&["delete", &name(lab)])),
@@ -44,6 +54,17 @@ fn nodes_and_their_limits() {
     assert!(ways.contains("dev nat0"), "{ways}");
     let lan = ok(&["network", "show", &format!("{}l", base(&lab))]);
     assert!(lan.contains("ipv4.address: none"), "{lan}");
+    // What is asked less is said.
+    let quick = lab.json(&["verify", "--no-stable", "-o", "json"], 0);
+    assert!(quick["proven"] == true && quick["without_stability"] == true, "{quick:#}");
+    assert!(lab.ok(&["verify", "--no-stable"]).contains("left out: how long the sessions have been up"));
+    assert_eq!(lab.json(&["verify", "-o", "json"], 0)["without_stability"], false);
+    // The daemon keeps what containers say on their consoles.
+    lab.on("calico-01", "echo said on the console >/dev/console");
+    let kept = || lab.run(&["logs", "calico-01", "--console"]).stdout;
+    eventually("the console is kept", || {
+        String::from_utf8_lossy(&kept()).contains("said on the console").then_some(())
+    });
     // Nobody in the daemon is in the way of a network that is chosen by itself.
     lab.until("calico-02", "systemctl is-active ssh");
     lab.down();

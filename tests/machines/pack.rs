@@ -2,12 +2,12 @@
 
 use std::process::Command;
 
-use super::Lab;
+use super::lab::Lab;
 
 #[test]
 fn a_pack_is_all_that_a_new_home_without_a_network_needs() {
     let (lab, new) = (Lab::new(), tempfile::tempdir().expect("a temporary folder"));
-    let pack = lab.home.path().join("primer.pack").display().to_string();
+    let pack = lab.home().join("primer.pack").display().to_string();
     lab.ok(&["pack", "primer", "-o", &pack]);
     let alone = |words: &[&str]| {
         let mut command = Command::new("unshare");

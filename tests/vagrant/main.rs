@@ -10,6 +10,8 @@ mod contract;
 mod lab;
 mod left;
 mod libvirt;
+#[path = "../support/product.rs"]
+mod product;
 mod story;
 #[path = "../support/waiting.rs"]
 mod waiting;
@@ -24,7 +26,7 @@ use libtest_mimic::{Arguments, Trial};
 const FOLDER: &str = "CALICOLAB_TEST_LIBVIRT";
 
 fn main() -> ExitCode {
-    if std::env::args().next().is_some_and(|name| name == lab::PRODUCT) {
+    if std::env::args().next().is_some_and(|name| name == product::NAME) {
         return calicolab::main_with(&|home, cache| vec![Box::new(Qemu::new(home, cache)), Box::<Vagrant>::default()]);
     }
     let arguments = Arguments::from_args();

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use calicolab::cluster::home::Home;
 
-use crate::contract::{Beside, contract};
+use crate::contract::{Beside, Until, contract};
 use crate::lab::{Lab, Test};
 use crate::libvirt::{names, ok};
 
@@ -27,6 +27,7 @@ pub fn base(lab: &Lab, cluster: &str) -> String {
 fn contract_of_providers() {
     let name = |lab: &Lab| format!("{}-calico-01", base(lab, "primer"));
     contract(&Beside {
+        until: Until::Reached,
         foreign: &|lab| foreign(&name(lab)),
         untouched: &|lab| names("list", &base(lab, "primer")) == [name(lab)],
         gone: &|lab| drop(ok(&["undefine", &name(lab)])),

@@ -13,14 +13,14 @@ pub use index::Record;
 pub use sources::{Part, Place, of_host};
 
 use super::FetchError;
+use super::cache::Cache;
 use super::error::Gone;
 use super::files::{self, EntryLock, failed};
-use super::store::Cache;
 use crate::command::{Argv, Output, run};
 use crate::durable;
 use crate::event::{Events, Step};
 use crate::lab::name::LabName;
-use crate::lab::pin::{Arch, Pin, Source};
+use crate::lab::pin::{Pin, Source};
 
 /// A list older than this is fetched again before anything is downloaded by it.
 const FRESH: Duration = Duration::from_secs(6 * 3600);
@@ -262,7 +262,7 @@ fn agrees(pin: &Pin, records: &[Record]) -> Result<(), FetchError> {
     let mut digests = records.iter().filter(same).map(|record| record.digest);
     match digests.next() {
         Some(got) if got != pin.digest && !digests.any(|other| other == pin.digest) => {
-            Err(FetchError::mismatch(super::store::label(pin), "the archive's signed index", pin.digest, got))
+            Err(FetchError::mismatch(pin.label(), "the archive's signed index", pin.digest, got))
         }
         _ => Ok(()),
     }
@@ -290,11 +290,8 @@ pub(super) fn sources_file(suite: &str, places: &[Place]) -> String {
     stanzas.collect::<Vec<_>>().join("\n")
 }
 
-/// The processor of the nodes, whatever the host's is.
+/// The nodes' processor in Debian's word.
 pub(super) const ARCH: &str = "amd64";
-
-/// The architecture's pin value.
-pub const NODE_ARCH: Arch = Arch::Amd64;
 
 /// The host's own settings of how archives are reached (proxies, checks of dates), as lines of a configuration: what
 /// a program needs that brings its own configuration.

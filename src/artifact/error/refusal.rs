@@ -41,6 +41,9 @@ pub enum Refusal {
     /// More stands before an entry than a name can need.
     #[error("what follows it is no entry of a tar")]
     LongName,
+    /// What should be read is no text.
+    #[error("it is no text in UTF-8")]
+    NoText,
     /// An image's file that is not the disk it should be.
     #[error("{0}")]
     Disk(String),

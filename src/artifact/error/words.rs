@@ -1,9 +1,8 @@
 //! Pieces of what is told of bytes that could not be brought in.
 
 use std::error::Error;
+use std::fmt::Display;
 use std::time::Duration;
-
-use super::{FetchError, Gone};
 
 pub(super) fn refusal(status: u16) -> String {
     let said = match status {
@@ -21,7 +20,7 @@ pub(in crate::artifact) fn after(rest: Option<Duration>) -> String {
     rest.map_or_else(String::new, |rest| format!(", and again only after {} s", rest.as_secs()))
 }
 
-pub(super) fn each(failures: &[FetchError]) -> String {
+pub(super) fn each(failures: &[impl Error + 'static]) -> String {
     let told = failures.iter().map(|failure| {
         let causes = std::iter::successors(Some(failure as &dyn Error), |&error| error.source());
         causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
@@ -33,10 +32,6 @@ pub(super) fn mib(bytes: u64) -> u64 {
     bytes >> 20
 }
 
-pub(super) fn join(gone: &[Gone]) -> String {
-    let words = gone.iter().map(|gone| match &gone.available {
-        Some(version) => format!("{} {} (it has {version})", gone.package, gone.wanted),
-        None => format!("{} {} (nor any other version)", gone.package, gone.wanted),
-    });
-    words.collect::<Vec<_>>().join(", ")
+pub(super) fn join(words: &[impl Display]) -> String {
+    words.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

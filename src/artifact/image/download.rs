@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use super::{LIST, LIST_SCHEMA, List, build, sums};
 use crate::artifact::FetchError;
+use crate::artifact::cache::Cache;
 use crate::artifact::error::{CANNOT_SERIALISE, Lacking, Refusal};
 use crate::artifact::files::{self, blocking, failed, sha256_of};
 use crate::artifact::member::Whole;
-use crate::artifact::store::{Cache, Store, Verified, label};
+use crate::artifact::store::Store;
 use crate::artifact::unpack::{self, Limits, Metered};
+use crate::artifact::verified::Verified;
 use crate::command::{Argv, CommandError, find, run};
 use crate::durable;
 use crate::event::{Events, Step};
@@ -85,21 +87,21 @@ pub(super) async fn ensure(
         return Ok(disk);
     }
     let verified = store.ensure(pin, events).await?;
-    let packed = Packed::of(&verified).map_err(failed(&format!("reading {}", label(pin)), verified.path(), 0))?;
+    let packed = Packed::of(&verified).map_err(failed(&format!("reading {}", pin.label()), verified.path(), 0))?;
     if packed == Packed::Not {
         sound(&verified.pin().name, verified.path(), form)?;
         return Ok(Disk { path: verified.path().into(), format: form.word() });
     }
     let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let _lock = files::lock(&store.cache().lock_file(&format!("image-{name}")), &label(pin), events).await?;
+    let _lock = files::lock(&store.cache().lock_file(&format!("image-{name}")), &pin.label(), events).await?;
     if let Some(disk) = look(&folder, recipe).await? {
         return Ok(disk);
     }
     if folder.exists() {
-        events.warn(format!("{} was damaged in the cache; it is unpacked again", label(pin)));
+        events.warn(format!("{} was damaged in the cache; it is unpacked again", pin.label()));
         build::clear(&folder).await?;
     }
-    events.progress(Step::Fetch, label(pin), "unpacking the disk");
+    events.progress(Step::Fetch, pin.label(), "unpacking the disk");
     let part = folder.with_file_name(format!(".{name}.part"));
     build::clear(&part).await?;
     let made = match unpack(&verified, packed, &part).await {
@@ -112,7 +114,7 @@ pub(super) async fn ensure(
         let _ = build::clear(&part).await;
         return Err(error);
     }
-    events.subject_done(Step::Fetch, label(pin), "unpacked");
+    events.subject_done(Step::Fetch, pin.label(), "unpacked");
     let disk = look(&folder, recipe).await?;
     disk.ok_or_else(|| refused(&pin.name, "what was unpacked is not what was kept".into()))
 }

@@ -99,7 +99,7 @@ mod tests {
         let argv = Argv::script("cat >&2; exit 3", [""; 0]);
         let mut heard = Vec::new();
         let ended =
-            follow(&argv, b"one\ntwo\n", Stdio::null(), Duration::from_secs(10), |line| heard.push(line.to_owned()));
+            follow(&argv, b"one\ntwo\n", Stdio::null(), Duration::from_secs(30), |line| heard.push(line.to_owned()));
         let error = ended.await.expect_err("status 3").to_string();
         assert_eq!(heard, ["one", "two"]);
         assert!(error.contains("status 3") && error.contains("two"), "{error}");
@@ -119,7 +119,7 @@ mod tests {
             }
             () = ready.notified() => {}
         }
-        let patience = crate::wait::Patience { limit: Duration::from_secs(10), pause: Duration::from_millis(20) };
+        let patience = crate::wait::Patience { limit: Duration::from_secs(30), pause: Duration::from_millis(20) };
         let cleared = crate::wait::until(patience, || {
             let there = mark.exists();
             async move { if there { crate::wait::Asked::Yes(()) } else { crate::wait::Asked::NotYet("no mark".into()) } }

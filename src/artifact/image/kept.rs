@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::{DISK, INITRD, KERNEL, LIST, LIST_SCHEMA, List, Recipe, TREE, sums};
 use crate::artifact::FetchError;
+use crate::artifact::cache::Cache;
 use crate::artifact::files::{self, blocking, failed, in_parallel};
-use crate::artifact::store::Cache;
 use crate::lab::pin::Digest;
 
 /// Every file of a built image's folder, in the order of their names.

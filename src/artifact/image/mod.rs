@@ -26,9 +26,11 @@ pub use recipe::{Recipe, RecipeFile};
 
 use super::FetchError;
 use super::apt::Archive;
+use super::cache::Cache;
 use super::error::CANNOT_SERIALISE;
 use super::files::{self, blocking, failed};
-use super::store::{Cache, Derived, Reach};
+use super::store::Reach;
+use super::verified::Derived;
 use crate::durable;
 use crate::event::{Events, Step};
 use crate::lab::pin::Digest;
@@ -58,13 +60,13 @@ pub struct Built {
 
 impl Built {
     /// The root tree as a tar, hashed when asked for: only containers are made from it.
-    pub async fn tree(&self) -> Result<PathBuf, FetchError> {
+    pub async fn tree(&self) -> Result<Derived, FetchError> {
         let (path, wanted) = self.tree.clone();
         let at = path.clone();
-        let (got, _) =
+        let (got, bytes) =
             blocking(move || files::sha256(&at)).await.map_err(failed("reading the image's tree", &path, 0))?;
         if got == wanted {
-            return Ok(path);
+            return Ok(Derived::new(path, (got, bytes), self.disk.recipe()));
         }
         Err(FetchError::mismatch("the image's tree".into(), &path.display().to_string(), wanted, got))
     }

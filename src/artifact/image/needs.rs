@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::artifact::FetchError;
+use crate::artifact::cache::Cache;
 use crate::artifact::error::Lacking;
 use crate::artifact::files::free_bytes;
-use crate::artifact::store::Cache;
 use crate::command::{Argv, find, run};
 
 /// Most bytes that lie in the cache at one time while an image is built.

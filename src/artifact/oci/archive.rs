@@ -11,9 +11,10 @@ use serde_json::json;
 
 use super::{Contents, contents, named};
 use crate::artifact::FetchError;
+use crate::artifact::cache::Cache;
 use crate::artifact::error::CANNOT_SERIALISE;
 use crate::artifact::files::{self, Summed, blocking, failed, sha256_of};
-use crate::artifact::store::{Cache, Derived, Verified, label};
+use crate::artifact::verified::{Derived, Verified};
 use crate::durable;
 use crate::event::{Events, Step};
 use crate::lab::pin::{Digest, Source};
@@ -30,7 +31,7 @@ struct Kept {
 /// Pack the image of a verified pin, or use the tar that an earlier run packed of it, if its bytes are still what they
 /// were. It bears the name of the pin's reference. Whatever the layers' size, little of them is in memory.
 pub async fn archive(cache: &Cache, image: &Verified, events: &Events) -> Result<Derived, FetchError> {
-    let name = label(image.pin());
+    let name = image.pin().label();
     let Source::Oci { reference } = &image.pin().source else {
         return Err(FetchError::NoWay { name, what: "something else than a registry" });
     };

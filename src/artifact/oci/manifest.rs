@@ -2,6 +2,7 @@
 
 use oci_client::manifest::{ImageIndexEntry, OciDescriptor, OciImageManifest, OciManifest, Versioned};
 
+use super::error::ImageError;
 use crate::lab::pin::{Arch, Digest};
 
 /// What is asked for: all kinds of manifests that can be read here. A registry keeps back what is not named.
@@ -44,53 +45,6 @@ pub(super) enum Document {
     Listed(Descriptor),
 }
 
-/// Why an image cannot be used, whoever serves it.
-#[derive(Debug, thiserror::Error)]
-pub enum ImageError {
-    /// It was pushed in the registries' first format.
-    #[error("its manifest is in the format of 2014 (schema 1), which no container runtime takes any more")]
-    Old,
-    /// It is no manifest.
-    #[error("what it names is no manifest of an image")]
-    Unreadable {
-        /// Where reading stopped.
-        source: serde_json::Error,
-    },
-    /// It is longer than any manifest.
-    #[error("what it names is {bytes} bytes long, which no manifest is")]
-    Long {
-        /// Its length.
-        bytes: u64,
-    },
-    /// A digest or length in it is none.
-    #[error("its manifest names a file by `{digest}` of {bytes} bytes")]
-    Descriptor {
-        /// The digest as written.
-        digest: String,
-        /// The length as written.
-        bytes: i64,
-    },
-    /// Part of it may not be handed on by registries.
-    #[error("its layer {digest} is one that registries do not hand on ({media_type})")]
-    Foreign {
-        /// The layer.
-        digest: Box<Digest>,
-        /// Its media type.
-        media_type: String,
-    },
-    /// The list has nothing for the nodes.
-    #[error("it has nothing for linux/{wanted}, only for {}", has.join(", "))]
-    NoPlatform {
-        /// The processor of the nodes.
-        wanted: &'static str,
-        /// What it has.
-        has: Vec<String>,
-    },
-    /// A list names a list.
-    #[error("it is a list of images within a list")]
-    Nested,
-}
-
 impl Document {
     /// Read the bytes of a manifest; of a list what it has for `arch` on Linux.
     pub(super) fn parse(bytes: &[u8], arch: Arch) -> Result<Self, ImageError> {
@@ -103,23 +57,6 @@ impl Document {
             OciManifest::Image(image) => Manifest::checked(&image, versioned.media_type).map(Self::Image),
             OciManifest::ImageIndex(list) => listed(&list.manifests, arch).map(Self::Listed),
         }
-    }
-}
-
-impl ImageError {
-    /// What to do about it, where that is known.
-    pub fn remedy(&self) -> Option<String> {
-        let said = match self {
-            Self::Old => {
-                "push it anew with a docker of 1.10 or later, or take it out of a release's archive, and pin that"
-            }
-            Self::Foreign { .. } => "pin an image that is wholly in its registry",
-            Self::NoPlatform { .. } => "pin an image that is built for the nodes",
-            Self::Unreadable { .. } | Self::Long { .. } | Self::Descriptor { .. } | Self::Nested => {
-                "pin the digest of the image's manifest, or of its list, not of its configuration"
-            }
-        };
-        Some(said.into())
     }
 }
 

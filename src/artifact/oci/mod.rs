@@ -1,6 +1,7 @@
 //! A container image by digest: list, manifest, configuration and layers, each a file of the store.
 
 pub mod archive;
+pub(super) mod error;
 mod login;
 mod manifest;
 mod pull;
@@ -13,16 +14,15 @@ use std::io;
 use oci_client::Reference;
 
 pub use archive::archive;
+pub use error::{ImageError, RegistryError};
 pub use login::Logins;
-pub use manifest::{Descriptor, ImageError};
-pub use registry::RegistryError;
+pub use manifest::Descriptor;
 pub use tag::Tagged;
 
 use self::manifest::{Document, LONGEST, Manifest};
 use super::FetchError;
-use super::apt::NODE_ARCH;
+use super::cache::Cache;
 use super::files::{Sum, blocking};
-use super::store::{Cache, label};
 use crate::lab::pin::{Arch, Digest, Pin};
 
 /// What an image is made of, as its manifests in the cache say. They were hashed in this run; the other files need not
@@ -80,8 +80,8 @@ async fn known(cache: &Cache, pin: &Pin) -> Result<Known, FetchError> {
 }
 
 fn follow(cache: &Cache, pin: &Pin) -> Result<Known, FetchError> {
-    let arch = if pin.arch == Arch::All { NODE_ARCH } else { pin.arch };
-    let unusable = |source| FetchError::Image { name: label(pin), source };
+    let arch = if pin.arch == Arch::All { Arch::NODE } else { pin.arch };
+    let unusable = |source| FetchError::Image { name: pin.label(), source };
     let (mut digest, mut length, mut manifests) = (pin.digest, pin.bytes, Vec::new());
     loop {
         let Some(text) = read(cache, &digest, &unusable)? else { return Ok(Known::Lacks { digest, bytes: length }) };

@@ -10,9 +10,10 @@ use super::manifest::LONGEST;
 use super::registry::{Kind, Registry, Way};
 use super::{Contents, Known, known, named};
 use crate::artifact::FetchError;
-use crate::artifact::fetch::{Blob, Order, told_of_next};
+use crate::artifact::fetch::{Order, told_of_next};
 use crate::artifact::mirror::Address;
-use crate::artifact::store::{Store, label};
+use crate::artifact::store::Store;
+use crate::artifact::verified::Blob;
 use crate::event::{Event, Events, Step};
 use crate::lab::pin::{Digest, Pin, Source};
 
@@ -89,13 +90,13 @@ struct Pull<'a> {
 impl<'a> Pull<'a> {
     fn new(store: &'a Store, pin: &Pin, events: &'a Events) -> Result<Self, FetchError> {
         let Source::Oci { reference } = &pin.source else {
-            return Err(FetchError::NoWay { name: label(pin), what: "something else than a registry" });
+            return Err(FetchError::NoWay { name: pin.label(), what: "something else than a registry" });
         };
         let parsed = named(reference)?;
         let way = |registry| Way::new(registry, store.logins(), store.manner().stall);
         let mirrors = Registry::mirrors(&parsed, store.mirrors()).into_iter().map(way).collect();
         let own = way(Registry::own(&parsed));
-        Ok(Self { store, events, label: label(pin), mirrors, own, gauge: Gauge::default() })
+        Ok(Self { store, events, label: pin.label(), mirrors, own, gauge: Gauge::default() })
     }
 
     /// One file, if it is not there: from mirrors, and only then is the registry itself asked for a token.

@@ -13,66 +13,15 @@ use reqwest::Url;
 use reqwest::header::HeaderValue;
 use tokio::sync::Mutex;
 
+use super::error::RegistryError;
 use super::login::{Login, Logins};
 use super::manifest::ACCEPT;
 use crate::artifact::FetchError;
-use crate::artifact::error::after;
 use crate::artifact::mirror::{Address, Mirrors};
 use crate::lab::pin::Digest;
 
 /// A token is asked for anew after this: a registry need not honour one for longer than a minute.
 const FRESH: Duration = Duration::from_secs(50);
-
-/// Why a registry does not give an image.
-#[derive(Debug, thiserror::Error)]
-pub enum RegistryError {
-    /// The name of the image cannot be read.
-    #[error("`{reference}` is no name of an image")]
-    Reference {
-        /// As written in the lock.
-        reference: String,
-        /// What is wrong with it.
-        source: oci_client::ParseError,
-    },
-    /// It does not let us in.
-    #[error("{registry} does not give {image} to us {login}")]
-    Denied {
-        /// Host and port.
-        registry: String,
-        /// The image.
-        image: String,
-        /// With which login it was asked.
-        login: String,
-    },
-    /// It was asked too often from this address or by this user.
-    #[error("{registry} limits how much is fetched from it: no {image} for now (status 429){}", after(*rest))]
-    TooMany {
-        /// Host and port.
-        registry: String,
-        /// The image.
-        image: String,
-        /// How long it asks us to wait, if it says so.
-        rest: Option<Duration>,
-    },
-    /// It does not have it.
-    #[error("{registry} has no {image}{}", digest.as_ref().map(|digest| format!(" with {digest}")).unwrap_or_default())]
-    Absent {
-        /// Host and port.
-        registry: String,
-        /// The image.
-        image: String,
-        /// What was asked for, if not for the image by its tag.
-        digest: Option<Box<Digest>>,
-    },
-    /// It, or the server it sends us to for a token, gives none.
-    #[error("no token is to be had for {registry}")]
-    Token {
-        /// Host and port.
-        registry: String,
-        /// What went wrong.
-        source: Box<OciDistributionError>,
-    },
-}
 
 /// What a registry is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -280,33 +229,6 @@ impl<'a> Way<'a> {
         // What is no header is no token either, and the registry will say so.
         let header = header.and_then(|text| HeaderValue::try_from(text).ok());
         Ok(Held { since: Instant::now(), header, login: login.told })
-    }
-}
-
-impl RegistryError {
-    /// The stable id.
-    pub fn id(&self) -> &'static str {
-        match self {
-            Self::Reference { .. } => "registry.reference",
-            Self::Denied { .. } => "registry.denied",
-            Self::TooMany { .. } => "registry.limit",
-            Self::Absent { .. } => "registry.absent",
-            Self::Token { .. } => "registry.token",
-        }
-    }
-
-    /// What to do about it, where that is known.
-    pub fn remedy(&self) -> Option<String> {
-        match self {
-            Self::Denied { registry, .. } => Some(format!("docker login {registry}")),
-            Self::TooMany { registry, .. } => Some(format!(
-                "add --mirror {registry}=http://HOST for a mirror near by, log in (docker login {registry}), or try again later"
-            )),
-            Self::Absent { registry, .. } => Some(format!(
-                "add --mirror {registry}=http://HOST for a mirror that still has it, or lock the lab anew"
-            )),
-            Self::Reference { .. } | Self::Token { .. } => None,
-        }
     }
 }
 

@@ -4,7 +4,6 @@ use super::manifest::{Document, LONGEST};
 use super::named;
 use super::registry::{Registry, Way};
 use crate::artifact::FetchError;
-use crate::artifact::apt::NODE_ARCH;
 use crate::artifact::files::sha256_of;
 use crate::artifact::store::Store;
 use crate::event::Events;
@@ -33,7 +32,7 @@ impl Store {
 /// A manifest's own digest, or that of the one for `arch` in a list. The bytes are hashed here: what a registry says
 /// of them counts for nothing.
 fn meant(bytes: &[u8], reference: &str, arch: Arch) -> Result<Tagged, FetchError> {
-    let wanted = if arch == Arch::All { NODE_ARCH } else { arch };
+    let wanted = if arch == Arch::All { Arch::NODE } else { arch };
     let unusable = |source| FetchError::Image { name: reference.into(), source };
     Ok(match Document::parse(bytes, wanted).map_err(unusable)? {
         Document::Listed(child) if arch != Arch::All => Tagged { digest: child.digest, list: false },

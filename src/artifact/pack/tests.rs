@@ -5,8 +5,8 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::artifact::cache::Cache;
 use crate::artifact::files::{self, BLOCK};
-use crate::artifact::store::Cache;
 use crate::event::Events;
 
 /// A cache with two files and a built image, and a lab.

@@ -187,6 +187,9 @@ fn the_label_is_the_same_before_and_after_and_through_a_link() {
     }
     let other = Home::at(&folder.path().join("other"), "/tmp", "ls").expect("a home");
     assert_ne!(other.label(&name("demo")), label);
+    // On another host the same path is another home.
+    let on = |host: &str| labels(home.root(), host.as_bytes());
+    assert!(on("one") == on("one") && on("one") != on("other"));
 }
 
 #[test]

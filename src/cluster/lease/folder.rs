@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Lease, LeaseError, Owner, What, clash};
-use crate::cluster::home::{state_file, uid};
 use crate::cluster::lock::still_at;
 use crate::cluster::state::Minimal;
+use crate::cluster::state::state_file;
+use crate::cluster::uid;
 use crate::lab::name::ClusterName;
 use crate::wait::{Asked, Patience, until};
 
@@ -145,6 +146,17 @@ pub(super) fn read(folder: &Path) -> Result<Vec<Entry>, LeaseError> {
         }
     }
     Ok(entries)
+}
+
+/// The files of leases that their owners abandoned and that we may remove.
+pub(super) fn left(folder: &Path) -> Result<Vec<PathBuf>, LeaseError> {
+    let files = match std::fs::read_dir(folder) {
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(|source| LeaseError::Io { doing: "read", path: folder.into(), source })?,
+    };
+    let mut left: Vec<PathBuf> = files.flatten().map(|file| file.path()).filter(|path| abandoned(path)).collect();
+    left.sort();
+    Ok(left)
 }
 
 /// Open and lock the folder, making it if need be; `None` while another has it.

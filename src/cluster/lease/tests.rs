@@ -148,8 +148,11 @@ async fn abandoned_leases_are_reclaimed() {
     again.remove().expect("removed without giving back");
     let again = cluster(&home, "again");
     assert_eq!(leases.list().expect("listed").len(), 5, "one has no state, one is another cluster's name now");
-    drop(Guard::take(&leases.folder).await.expect("free"));
+    assert_eq!(leases.abandoned().expect("listed").len(), 10);
+    assert_eq!(files(&leases).len(), 15, "to look changes nothing");
+    leases.sweep().await.expect("swept");
     assert_eq!(files(&leases).len(), 5);
+    assert!(leases.abandoned().expect("listed").is_empty());
     drop((again, kept));
 }
 

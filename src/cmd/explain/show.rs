@@ -29,6 +29,9 @@ pub fn text(diagnosis: &Diagnosis) -> String {
         let _ = writeln!(text, "not as planned, and breaks nothing: {} [{}]", warning.says, warning.id);
         let _ = writeln!(text, "  repair: {}", warning.remedy);
     }
+    for what in &diagnosis.blind {
+        let _ = writeln!(text, "cannot be told: {what}");
+    }
     if !diagnosis.failing.is_empty() {
         let ids: Vec<String> = diagnosis.failing.iter().map(ToString::to_string).collect();
         let _ = writeln!(text, "failing: {}", cut(&ids));
@@ -92,6 +95,7 @@ mod tests {
             warnings: vec![],
             open: vec![],
             failing: vec![],
+            blind: vec![],
         };
         insta::assert_snapshot!(text(&diagnosis), @r"
         first broken link: listener [bird-stopped]

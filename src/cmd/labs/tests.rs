@@ -65,3 +65,10 @@ fn a_check_tells_the_problems_of_lab_and_lock() {
     assert!(matches!(check(&own, "primar"), Err(LabsError::Library(LibraryError::UnknownLab { .. }))));
     assert!(check(&own, "primer").expect("right").to_string().starts_with("labs/primer/lab.yaml is right: 3 nodes"));
 }
+
+#[test]
+fn the_matrix_has_every_series_its_labs_and_its_reasons() {
+    insta::assert_snapshot!(matrix(&Library::open(None).expect("own")).expect("every lab is right"));
+    let shown = show(&Library::open(None).expect("own"), &name("calico-3.21-kdd")).expect("there");
+    assert!(shown.contains("3.21.2, for Kubernetes 1.16 to 1.24 (tested 1.20 to 1.22)"), "{shown}");
+}

@@ -46,7 +46,7 @@ fn only_what_differs_is_a_change() {
     let version = |side: &Option<Side>| side.as_ref().map(|side| side.version.clone());
     let told: Vec<_> = second.changes.iter().map(|one| (&*one.name, version(&one.old), version(&one.new))).collect();
     assert_eq!(told, [("bird", Some("1".into()), Some("2".into())), ("gone", Some("1".into()), None)]);
-    assert_eq!(second.lock.pin("runc", NODE_ARCH), first.lock.pin("runc", NODE_ARCH), "untouched, date and all");
+    assert_eq!(second.lock.pin("runc", Arch::NODE), first.lock.pin("runc", Arch::NODE), "untouched, date and all");
     assert_eq!(second.lock.missing[0].name, "gone");
 }
 
@@ -73,7 +73,7 @@ async fn nothing_is_asked_while_every_pinned_file_is_in_the_cache() {
     let archive = Archive::at(Vec::new());
     let (events, _told) = Events::channel();
     let asked = apt_only(&cache, &archive, &lab, &lock, When::IfGone, &events);
-    let relocked = tokio::time::timeout(Duration::from_secs(5), asked).await.expect("at once").expect("no question");
+    let relocked = tokio::time::timeout(Duration::from_secs(30), asked).await.expect("at once").expect("no question");
     assert_eq!(relocked, Relocked { lock, changes: Vec::new() });
 }
 

@@ -43,6 +43,37 @@ fn reflectors_for_people() {
     insta::assert_snapshot!(shown(&plan, None));
 }
 
+/// The labs with Kubernetes as they are planned; of their artifacts the locks' own tests tell.
+#[test]
+fn every_lab_with_kubernetes_for_people() {
+    for lab in [
+        "calico-2.4-etcd",
+        "calico-3.0-etcd",
+        "calico-3.14-kubeadm",
+        "calico-3.21-kdd",
+        "calico-3.21-etcd",
+        "calico-3.32",
+    ] {
+        let plan = crate::lab::example::carried(lab, &[]);
+        let shown = text(&plan, &[], None, None);
+        let (before, _) = shown.split_once("\nARTIFACT").expect("artifacts");
+        insta::assert_snapshot!(lab, before);
+        assert_eq!(serde_json::from_str::<Plan>(&json(&plan)).expect("a plan"), plan);
+    }
+}
+
+#[test]
+fn a_datastore_of_three_members_is_asked_at_each() {
+    let plan = crate::lab::example::carried("calico-3.21-etcd", &["nodes.count=4"]);
+    let members = [
+        "https://198.18.7.11:2379",
+        "https://198.18.7.12:2379",
+        "https://198.18.7.13:2379",
+        "https://198.18.7.14:2379",
+    ];
+    assert_eq!(plan.etcd_endpoints(), members);
+}
+
 #[test]
 fn json_is_the_plan() {
     let plan = planned(&[]);

@@ -115,6 +115,9 @@ pub fn table(proof: &Proof) -> String {
     let (passed, all) = (proof.findings.iter().filter(|one| one.verdict.passed()).count(), proof.findings.len());
     let seconds = proof.took.as_secs_f64();
     let _ = writeln!(text, "{passed} of {all} checks pass, {} rounds, {seconds:.1} s", proof.rounds);
+    if proof.without_stability {
+        let _ = writeln!(text, "left out: how long the sessions have been up");
+    }
     if let Some(first) = earliest(proof) {
         let _ = writeln!(text, "look first at {} ({}): {}", first.id, first.check.layer(), first.verdict.text());
     }
@@ -215,6 +218,7 @@ pub fn json(proof: &Proof) -> Value {
         "took_s": seconds(proof.took),
         "rounds": proof.rounds,
         "proven": outcome(proof) == Outcome::Proven,
+        "without_stability": proof.without_stability,
         "exit_code": outcome(proof).exit_code(),
         "counts": counts,
         "earliest_failing": earliest(proof).map(|finding| &finding.id),

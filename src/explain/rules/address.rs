@@ -5,7 +5,7 @@ use super::super::{Clear, Judged};
 use crate::lab::name::NodeName;
 
 pub(in super::super) fn link_down(facts: &Facts<'_>, node: &NodeName, _: &NodeName) -> Judged {
-    let device = &facts.plan.network.lab_device;
+    let device = facts.device(node);
     let link = facts.lab_link(node)?;
     let saw = match &link {
         Some(link) if link.up() => return Err(not(format!("{device} of {node} is up"))),
@@ -24,8 +24,7 @@ pub(in super::super) fn link_down(facts: &Facts<'_>, node: &NodeName, _: &NodeNa
 }
 
 pub(in super::super) fn missing(facts: &Facts<'_>, node: &NodeName, _: &NodeName) -> Judged {
-    let network = &facts.plan.network;
-    let (address, device) = (facts.part(node).address, &network.lab_device);
+    let (address, device) = (facts.part(node).address, facts.device(node));
     let Some(link) = facts.lab_link(node)? else { return Err(not(format!("there is no {device} on {node}"))) };
     if link.addresses.iter().any(|own| own.local == address) {
         return Err(not(format!("{device} of {node} has {address}")));
@@ -67,7 +66,7 @@ pub(in super::super) fn twice(facts: &Facts<'_>, a: &NodeName, b: &NodeName) -> 
 }
 
 pub(in super::super) fn mtu(facts: &Facts<'_>, node: &NodeName, _: &NodeName) -> Judged {
-    let (device, planned) = (&facts.plan.network.lab_device, facts.plan.network.mtu);
+    let (device, planned) = (facts.device(node), facts.plan.network.mtu);
     let Some(link) = facts.lab_link(node)? else { return Err(not(format!("there is no {device} on {node}"))) };
     if link.mtu == u32::from(planned) {
         return Err(not(format!("{device} of {node} takes {planned} bytes")));
@@ -98,7 +97,7 @@ pub(in super::super) fn no_neighbour(facts: &Facts<'_>, from: &NodeName, to: &No
             format!("{address} stands on a device that is up{}", if silent { ", with ARP switched off" } else { "" }),
         ),
     ];
-    let device = &facts.plan.network.lab_device;
+    let device = facts.device(to);
     let remedy = if silent {
         facts.on(to, &format!("ip link set {device} arp on"))
     } else {

@@ -79,7 +79,7 @@ fn pings(facts: &Facts<'_>, node: &NodeName) -> Vec<Side> {
 }
 
 pub(in super::super) fn loss(facts: &Facts<'_>, node: &NodeName, _: &NodeName) -> Judged {
-    let device = &facts.plan.network.lab_device;
+    let device = &facts.device(node);
     let rules = harmful(facts, node, Aim::Chance, Harm::Drop)?;
     let queue = firewall::netem(facts.queues(node)?, device).filter(|queue| queue.contains(" loss "));
     let (saw, remedy) = match (rules.as_slice(), queue) {
@@ -93,7 +93,7 @@ pub(in super::super) fn loss(facts: &Facts<'_>, node: &NodeName, _: &NodeName) -
 }
 
 pub(in super::super) fn delay(facts: &Facts<'_>, node: &NodeName, _: &NodeName) -> Judged {
-    let device = &facts.plan.network.lab_device;
+    let device = &facts.device(node);
     let Some(queue) = firewall::netem(facts.queues(node)?, device).filter(|queue| queue.contains(" delay ")) else {
         return Err(not(format!("no queue of {node} delays packets")));
     };

@@ -55,11 +55,16 @@ pub(in super::super) fn etcd_scheme(facts: &Facts<'_>, node: &NodeName, _: &Node
 fn bad_certificate(
     facts: &Facts<'_>,
     node: &NodeName,
-    bad: fn(&Certificate) -> bool,
+    bad: fn(&Certificate) -> Option<bool>,
     says: fn(&Certificate) -> String,
 ) -> Judged {
     let all = facts.certificates(node)?;
-    let Some(own) = all.iter().find(|one| bad(one)) else {
+    let Some(own) = all.iter().find(|one| bad(one) == Some(true)) else {
+        if all.is_empty() || all.iter().any(|one| bad(one).is_none()) {
+            return Err(Clear::Open(
+                facts.on(node, &format!("openssl verify -CAfile {0}/ca.crt {0}/*.crt", etcd::PKI)),
+            ));
+        }
         let files: Vec<&str> = all.iter().map(|one| one.file.as_str()).collect();
         return Err(not(format!("not so for {} of {node}", files.join(", "))));
     };
@@ -75,13 +80,13 @@ pub(in super::super) fn cert_foreign(facts: &Facts<'_>, node: &NodeName, _: &Nod
     bad_certificate(
         facts,
         node,
-        |one| !one.trusted,
+        |one| one.trusted.map(|trusted| !trusted),
         |one| format!("is signed by `{}`, not by the cluster's authority", one.issuer),
     )
 }
 
 pub(in super::super) fn cert_expired(facts: &Facts<'_>, node: &NodeName, _: &NodeName) -> Judged {
-    let bad = |one: &Certificate| one.trusted && !one.current;
+    let bad = |one: &Certificate| Some(one.trusted? && !one.current?);
     bad_certificate(facts, node, bad, |one| format!("is good from {} to {} only", one.from, one.until))
 }
 

@@ -1,15 +1,17 @@
 //! Routes: what BIRD received, what it gave to the kernel, and what the kernel really does.
 
-use super::super::facts::{Facts, found, not, side};
+use super::super::facts::{Facts, TUNNELS, found, not, side};
 use super::super::{Clear, Judged};
 use crate::lab::name::NodeName;
-use crate::node::route::Route;
+use crate::node::route::{Route, Way};
 
 /// The way to the peer's own address must be the lab device, directly.
 pub(in super::super) fn peer_route(facts: &Facts<'_>, from: &NodeName, to: &NodeName) -> Judged {
-    let (address, device) = (facts.part(to).address, &facts.plan.network.lab_device);
+    let (address, device) = (facts.part(to).address, facts.device(from));
     let routes = facts.routes(from)?;
-    let right = routes.way(address).is_some_and(|way| way.gateway.is_none() && way.device.as_ref() == Some(device));
+    // Nodes of somebody else may be in different networks.
+    let direct = |way: &Way| way.gateway.is_none() && way.device.as_ref() == Some(&device);
+    let right = routes.way(address).is_some_and(|way| facts.foreign() || direct(way));
     if right {
         return Err(not(format!("{from} reaches {address} directly by {device}")));
     }
@@ -90,7 +92,13 @@ pub(in super::super) fn own_block(facts: &Facts<'_>, node: &NodeName, _: &NodeNa
 fn foreign(facts: &Facts<'_>, from: &NodeName, to: &NodeName) -> Result<Vec<Route>, Clear> {
     let block = facts.part(to).block;
     let routes = facts.routes(from)?;
-    Ok(routes.within(block).filter(|route| route.protocol.as_deref() != Some("bird")).cloned().collect())
+    Ok(routes.within(block).filter(|route| !by_calico(route)).cloned().collect())
+}
+
+/// Made by BIRD, by Felix (whose protocol is 80), for a tunnel of Calico, or for a pod that borrows an address.
+fn by_calico(route: &Route) -> bool {
+    let device = route.device.as_deref().unwrap_or_default();
+    matches!(route.protocol.as_deref(), Some("bird" | "80")) || TUNNELS.contains(&device) || device.starts_with("cali")
 }
 
 fn is_hole(route: &Route) -> bool {

@@ -1,7 +1,7 @@
 //! Pods: forwarding, the network they are given, and who else has their addresses.
 
 use super::super::Judged;
-use super::super::facts::{Facts, found, not, side};
+use super::super::facts::{Facts, TUNNELS, found, not, side};
 use crate::lab::name::NodeName;
 use crate::node::files::{CNI, OWN_CNI};
 
@@ -45,7 +45,10 @@ pub(in super::super) fn impostor(facts: &Facts<'_>, node: &NodeName, _: &NodeNam
     let pods = facts.plan.network.pods;
     let gateway = crate::lab::addressing::samples(facts.part(node).block)[0];
     let links = facts.links(node)?;
-    let mut all = links.iter().flat_map(|link| link.addresses.iter().map(move |own| (link, own)));
+    let mut all = links
+        .iter()
+        .filter(|link| !TUNNELS.contains(&link.name.as_str()))
+        .flat_map(|link| link.addresses.iter().map(move |own| (link, own)));
     let routes = facts.routes(node)?;
     let local = routes.tables.iter().find(|route| {
         // The kernel itself makes one for each address of a device.

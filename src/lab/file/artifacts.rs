@@ -1,6 +1,6 @@
 //! The files a lab brings to its nodes, and where they come from.
 
-use super::{Artifact, On, Taken};
+use crate::lab::artifact::{Artifact, On, Taken};
 use crate::lab::pin::{Digest, Source};
 use crate::lab::problem::{Place, Problem};
 use crate::lab::scalar::{self, Found};
@@ -213,7 +213,7 @@ pub(in crate::lab) fn url(node: &Node, path: &str) -> Result<String, Problem> {
 }
 
 /// A registry's host, a repository, and a tag or a digest; nothing is guessed for what is not said.
-fn reference(node: &Node, path: &str) -> Result<String, Problem> {
+pub(in crate::lab) fn reference(node: &Node, path: &str) -> Result<String, Problem> {
     let said = scalar::text(node, path)?;
     let (name, digest) = said.split_once('@').map_or((said.as_str(), None), |(name, digest)| (name, Some(digest)));
     let (host, repository) = name.split_once('/').unwrap_or(("", ""));
@@ -231,7 +231,8 @@ fn reference(node: &Node, path: &str) -> Result<String, Problem> {
         .remedy("write it whole, as `registry.example/name:{version}` or `registry.example/name@sha256:…`"))
 }
 
-fn member(node: &Node, path: &str) -> Result<String, Problem> {
+/// A path without a `/` at its beginning, and without ways up.
+pub(in crate::lab) fn member(node: &Node, path: &str) -> Result<String, Problem> {
     let said = scalar::text(node, path)?;
     let wrong = |why: &str| Err(problem_with(&node.at, &said, path, why));
     if let Some(relative) = said.strip_prefix('/') {

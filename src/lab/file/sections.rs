@@ -2,10 +2,9 @@
 
 use ipnet::Ipv4Net;
 
-use super::{Bgp, Network, Nodes, Timers};
+use super::{Bgp, Network, Nodes, ProofPlan, Timers};
 use crate::lab::addressing::{LAB_POOL, NAT, overlap};
 use crate::lab::name::NodeName;
-use crate::lab::plan::ProofPlan;
 use crate::lab::problem::{Place, Problem};
 use crate::lab::scalar::{self, Found};
 use crate::lab::tree::{Fields, Node, Value};

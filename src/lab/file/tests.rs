@@ -112,6 +112,7 @@ fn every_problem_is_told_with_place_and_remedy() {
         ("domain", with("cluster.local", "cluster_local").replace("mtu: 1500", "mtu: big"), &[]),
         ("domain with a dot", with("cluster.local", "cluster.local."), &[]),
         ("bgp", with("as: 64512", "as: 23456").replace("timers: quick", "timers: slow"), &[]),
+        ("placement", with("placement: spread", "placement: stack"), &[]),
         ("bgp switch", with("mesh: on ", "mesh: maybe "), &[]),
         ("reflectors with mesh", with("reflectors: []", "reflectors: [calico-01]"), &[]),
         ("no reflectors", with("mesh: on ", "mesh: off "), &[]),

@@ -41,6 +41,29 @@ fn the_default() {
 }
 
 #[test]
+fn machines_on_other_servers_have_smaller_packets() {
+    let away = Away { remote: "class".into(), targets: vec!["north".into()] };
+    let (here, there) = (made(&["placement=pack"]), made(&["placement=pack"]).away(away.clone()));
+    assert_eq!((here.network.mtu, there.network.mtu), (1500, 1450));
+    insta::assert_snapshot!(json(&(there.placement, &there.away)), @r#"
+    [
+      "pack",
+      {
+        "remote": "class",
+        "targets": [
+          "north"
+        ]
+      }
+    ]
+    "#);
+    assert_eq!(made(&["network.mtu=1400"]).away(away).network.mtu, 1400);
+    // Nothing of it stands in a plan for this host, and a plan of before there was any of it is read as one.
+    let mut old = serde_json::to_value(&here).expect("JSON");
+    old.as_object_mut().expect("an object").remove("placement");
+    assert_eq!(serde_json::from_value::<Plan>(old).expect("a plan"), Plan { placement: Placement::Spread, ..here });
+}
+
+#[test]
 fn four_nodes() {
     insta::assert_snapshot!(json(&made(&["--nodes 4"]).nodes));
 }

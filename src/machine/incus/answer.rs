@@ -6,25 +6,39 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Deserializer};
 
-use super::settings::{LABEL, NODE};
+use super::names::{LABEL, NODE, Names};
 use crate::lab::name::NodeName;
-use crate::machine::{Names, Power};
+use crate::machine::Power;
 
 /// Keys and values that the daemon keeps with a thing.
 pub type Config = BTreeMap<String, String>;
 
 /// `/1.0`
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct Server {
-    /// About the daemon.
+    /// `trusted`, or what it is instead.
+    pub auth: String,
+    /// About the daemon; nothing for whom it does not trust.
+    #[serde(default)]
     pub environment: Environment,
 }
 
 /// About the daemon.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub struct Environment {
     /// `5.0.2`
     pub server_version: String,
+    /// The kinds of instances it makes: `lxc`, or `lxc | qemu`.
+    #[serde(default)]
+    pub driver: String,
+    /// What its cluster calls it, or its host.
+    pub server_name: String,
+    /// Whether it is a member of a cluster.
+    #[serde(default)]
+    pub server_clustered: bool,
+    /// Where it listens: `198.51.100.7:8443`.
+    #[serde(default, deserialize_with = "or_nothing")]
+    pub addresses: Vec<String>,
 }
 
 /// One of `/1.0/instances?recursion=1`.
@@ -36,15 +50,113 @@ pub struct Instance {
     pub status: String,
     /// What was set on it.
     pub config: Config,
+    /// Its own devices by name.
+    #[serde(default, deserialize_with = "or_nothing")]
+    pub devices: BTreeMap<String, Config>,
+    /// The member of a cluster on which it is; `none` or empty where there is no cluster.
+    #[serde(default)]
+    pub location: String,
+}
+
+/// One of `/1.0/instances/NAME/snapshots?recursion=1`.
+#[derive(Debug, Deserialize)]
+pub struct Snapshot {
+    /// Its name, without the instance's.
+    pub name: String,
+}
+
+/// `/1.0/instances/NAME/state`, as far as it says what the instance takes.
+#[derive(Debug, Default, Deserialize)]
+pub struct InstanceState {
+    memory: Option<Usage>,
+    #[serde(default, deserialize_with = "or_nothing")]
+    disk: BTreeMap<String, Usage>,
+}
+
+/// Bytes; 0 and less where the daemon does not know.
+#[derive(Debug, Deserialize)]
+struct Usage {
+    usage: i64,
+}
+
+impl Usage {
+    fn bytes(&self) -> Option<u64> {
+        u64::try_from(self.usage).ok().filter(|bytes| *bytes > 0)
+    }
+}
+
+impl InstanceState {
+    /// Bytes of memory.
+    pub fn memory(&self) -> Option<u64> {
+        self.memory.as_ref().and_then(Usage::bytes)
+    }
+
+    /// Bytes of its root disk, where the pool counts them.
+    pub fn disk(&self) -> Option<u64> {
+        self.disk.get("root").and_then(Usage::bytes)
+    }
 }
 
 /// One of `/1.0/networks?recursion=1`; links of the host that the daemon does not manage are among them.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub struct Network {
     /// Its name, which is also the bridge's.
     pub name: String,
     /// Whether the daemon made it.
     pub managed: bool,
+    /// `Created`, `Pending`, …; empty where the daemon does not manage it.
+    #[serde(default)]
+    pub status: String,
+    /// The members of a cluster that know it.
+    #[serde(default, deserialize_with = "or_nothing")]
+    pub locations: Vec<String>,
+    /// What was set on it.
+    #[serde(default, deserialize_with = "or_nothing")]
+    pub config: Config,
+}
+
+/// `/1.0/networks/NAME/state`
+#[derive(Debug, Deserialize)]
+pub struct Link {
+    /// Its addresses.
+    #[serde(default, deserialize_with = "or_nothing")]
+    pub addresses: Vec<LinkAddress>,
+    /// The largest packet it carries.
+    pub mtu: u32,
+}
+
+/// An address of a link.
+#[derive(Debug, Deserialize)]
+pub struct LinkAddress {
+    /// The address.
+    pub address: std::net::IpAddr,
+    /// The length of its network's prefix.
+    pub netmask: String,
+}
+
+/// One of `/1.0/cluster/members?recursion=1`
+#[derive(Debug, Deserialize)]
+pub struct ClusterMember {
+    /// Its name.
+    pub server_name: String,
+    /// `https://198.51.100.7:8443`
+    pub url: String,
+    /// `Online`, `Offline`, `Evacuated`, …
+    pub status: String,
+}
+
+/// `/1.0/resources`
+#[derive(Debug, Deserialize)]
+pub struct Resources {
+    /// Bytes of memory.
+    pub memory: Space,
+}
+
+/// One of `/1.0/projects?recursion=1`
+#[derive(Debug, Deserialize)]
+pub struct Project {
+    /// Its name.
+    pub name: String,
     /// What was set on it.
     #[serde(default, deserialize_with = "or_nothing")]
     pub config: Config,
@@ -68,6 +180,12 @@ pub struct Profile {
 pub struct Image {
     /// SHA-256 over metadata and tree, in hex.
     pub fingerprint: String,
+    /// What it was marked with.
+    #[serde(default, deserialize_with = "or_nothing")]
+    pub properties: Config,
+    /// Bytes it takes in the daemon.
+    #[serde(default)]
+    pub size: u64,
 }
 
 /// One of `/1.0/storage-pools?recursion=1`.
@@ -108,6 +226,11 @@ impl Instance {
         (self.config.get(LABEL)? == names.label() && self.name == names.instance(&node)).then_some(node)
     }
 
+    /// Whether it is held still.
+    pub fn is_frozen(&self) -> bool {
+        self.status == "Frozen"
+    }
+
     /// Whether it runs. One that is frozen or on its way up or down does.
     pub fn power(&self) -> Power {
         match self.status.as_str() {
@@ -118,6 +241,18 @@ impl Instance {
 }
 
 impl Network {
+    /// Whether it is the cluster's: by its label; or, where `spreads` says that the cluster began one, while it cannot
+    /// bear one yet and has one of the cluster's names.
+    pub fn is_of(&self, names: &Names, spreads: bool) -> bool {
+        let unnamed = || spreads && !self.is_made() && [names.lab(), names.nat()].contains(&self.name);
+        self.managed && (is_ours(names, &self.config) || unnamed())
+    }
+
+    /// Whether it is more than announced to the members of a cluster.
+    pub fn is_made(&self) -> bool {
+        self.status != "Pending"
+    }
+
     /// The host's address on it, with the prefix of the network.
     pub fn host(&self) -> Option<(Ipv4Addr, u8)> {
         let net: Ipv4Net = self.config.get("ipv4.address")?.parse().ok()?;
@@ -175,6 +310,41 @@ mod tests {
     }
 
     #[test]
+    fn what_an_instance_takes_is_told_where_the_daemon_knows() {
+        let state = |text| serde_json::from_str::<InstanceState>(text).expect("a state");
+        let lxd = state(r#"{"status": "Running", "disk": {"root": {"usage": 0}}, "memory": {"usage": 83886080}}"#);
+        assert_eq!((lxd.memory(), lxd.disk()), (Some(80 << 20), None));
+        let incus = state(
+            r#"{"status": "Stopped", "disk": {"root": {"usage": 502239232, "total": 0}}, "memory": {"usage": 0}}"#,
+        );
+        assert_eq!((incus.memory(), incus.disk()), (None, Some(502_239_232)));
+        let none = state(r#"{"status": "Error", "disk": null, "memory": null}"#);
+        assert_eq!((none.memory(), none.disk()), (None, None));
+    }
+
+    #[test]
+    fn a_daemon_that_does_not_trust_one_says_little() {
+        // What LXD 5.0.2 answers, without its list of extensions.
+        let told = r#"{"api_status": "stable", "api_version": "1.0", "auth": "untrusted", "auth_methods": ["tls"], "config": null, "public": false}"#;
+        let server: Server = serde_json::from_str(told).expect("JSON");
+        assert_eq!((server.auth.as_str(), server.environment.server_clustered), ("untrusted", false));
+    }
+
+    #[test]
+    fn networks_that_are_only_announced_are_known_by_name() {
+        let announced =
+            |name: &str| Network { name: name.into(), managed: true, status: "Pending".into(), ..Network::default() };
+        let (own, other) = (announced(&names().lab()), announced("lxdbr0"));
+        // Only where the cluster wrote down that it began some.
+        assert_eq!(
+            [own.is_of(&names(), true), own.is_of(&names(), false), other.is_of(&names(), true)],
+            [true, false, false]
+        );
+        let made = Network { status: "Created".into(), ..own };
+        assert!(!made.is_of(&names(), true), "a network of that name that is whole and bears no label is somebody's");
+    }
+
+    #[test]
     fn networks_tell_whose_they_are_and_where_the_host_is() {
         for (sample, ours) in [(LXD, 2), (INCUS, 1)] {
             let networks: Vec<Network> = part(sample, "networks");
@@ -190,7 +360,8 @@ mod tests {
 
     #[test]
     fn the_pool_is_the_default_profiles() {
-        for (sample, wanted, version) in [(LXD, "lab", "5.0.2"), (INCUS, "fast", "6.0.3")] {
+        for (sample, wanted, version, drivers) in [(LXD, "lab", "5.0.2", "lxc"), (INCUS, "fast", "6.0.3", "lxc | qemu")]
+        {
             let (pools, profiles): (Vec<Pool>, Vec<Profile>) =
                 (part(sample, "storage-pools"), part(sample, "profiles"));
             assert_eq!(pool(&pools, &profiles).map(|pool| pool.name.as_str()), Some(wanted));
@@ -198,7 +369,8 @@ mod tests {
             assert!(pool(&[], &profiles).is_none());
             let space = part::<PoolResources>(sample, "resources").space;
             assert!(space.total > space.used && space.used > 0);
-            assert_eq!(part::<Server>(sample, "server").environment.server_version, version);
+            let environment = part::<Server>(sample, "server").environment;
+            assert_eq!((environment.server_version.as_str(), environment.driver.as_str()), (version, drivers));
             let _: Vec<Image> = part(sample, "images");
         }
     }

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use super::answer::{Instance, Network, Profile, is_ours};
 use super::client::Client;
-use super::failed;
 use super::instance;
+use super::names::Names;
+use super::project;
 use super::record;
 use super::words::ALL;
-use crate::machine::{Names, Place, Power, ProviderError};
+use crate::machine::{Place, Power, ProviderError, failed};
 use crate::wait::{self, Asked, Patience};
 
 /// How long instances may take to power off by themselves.
@@ -22,7 +23,8 @@ const REMOVED: Patience = Patience { limit: Duration::from_secs(60), pause: Dura
 
 /// Wait for what was asked to power off, and end what did not.
 pub async fn stop(place: &Place) -> Result<(), ProviderError> {
-    let Some(client) = record::client(place)? else { return Ok(()) };
+    let Some(asked) = record::asked(place).await? else { return Ok(()) };
+    let client = asked.client;
     let names = Names::of(&place.label);
     let off = wait::until(POWER_OFF, async || match running(&client, &names).await {
         Ok(running) if running.is_empty() => Asked::Yes(()),
@@ -50,13 +52,14 @@ async fn running(client: &Client, names: &Names) -> Result<Vec<Instance>, Provid
 /// Take everything away that carries the cluster's label. What fails is told after all was tried.
 pub async fn destroy(place: &Place) -> Result<(), ProviderError> {
     let names = Names::of(&place.label);
-    let clients = match record::client(place)? {
-        Some(client) => vec![client],
+    let spreads = record::spreads(place)?;
+    let clients = match record::asked(place).await? {
+        Some(asked) => vec![asked.client],
         // Nothing is remembered: all that answer are asked.
         None => ALL.into_iter().filter_map(|dialect| Client::of(dialect).ok()).collect(),
     };
     for client in clients {
-        clear(&client, &names).await?;
+        clear(&client, &names, spreads).await?;
     }
     let mut errors = Vec::new();
     for folder in [place.folder.join("vm"), place.sockets.clone()] {
@@ -70,11 +73,12 @@ pub async fn destroy(place: &Place) -> Result<(), ProviderError> {
     ProviderError::gathered(errors)
 }
 
-/// Again and again until nothing is left, since what a killed run began may still be on its way.
-async fn clear(client: &Client, names: &Names) -> Result<(), ProviderError> {
+/// Again and again until nothing of the cluster is left, since what a killed run began may still be on its way. `spreads`
+/// is whether networks of its names that bear no label yet are its own.
+pub async fn clear(client: &Client, names: &Names, spreads: bool) -> Result<(), ProviderError> {
     let last = Mutex::new(None);
     let cleared = wait::until(REMOVED, async || {
-        let (left, errors) = round(client, names).await;
+        let (left, errors) = round(client, names, spreads).await;
         match ProviderError::gathered(errors) {
             Ok(()) if left == 0 => Asked::Yes(()),
             Ok(()) => Asked::NotYet("some were there just now".into()),
@@ -95,33 +99,43 @@ async fn clear(client: &Client, names: &Names) -> Result<(), ProviderError> {
 }
 
 /// One attempt at everything: how much was found, and how each removal went.
-async fn round(client: &Client, names: &Names) -> (usize, Vec<Result<(), ProviderError>>) {
+async fn round(client: &Client, names: &Names, spreads: bool) -> (usize, Vec<Result<(), ProviderError>>) {
+    let outside = client.in_project(None);
+    // In a project that is gone, or never was, there is nothing; a daemon need not say so.
+    let inside = match project::is_there(client, names).await {
+        Ok(inside) => inside,
+        Err(error) => return (0, vec![Err(error)]),
+    };
     let found = tokio::try_join!(
-        instance::all(client),
-        client.get::<Vec<Network>>("/1.0/networks?recursion=1"),
-        client.get::<Vec<Profile>>("/1.0/profiles?recursion=1"),
+        async { if inside { instance::all(client).await } else { Ok(Vec::new()) } },
+        outside.get::<Vec<Network>>("/1.0/networks?recursion=1"),
+        async { if inside { client.get::<Vec<Profile>>("/1.0/profiles?recursion=1").await } else { Ok(Vec::new()) } },
     );
     let (instances, networks, profiles) = match found {
         Ok(found) => found,
         Err(error) => return (0, vec![Err(error)]),
     };
-    let remove = async |words: &[&str], name: &str| {
-        let thing = format!("local:{name}");
+    let remove = async |client: &Client, words: &[&str], name: &str| {
+        let thing = client.thing(name);
         let words = [words, &[&thing]].concat();
         client.verb(&words, String::new(), format!("removing {name}")).await
     };
     let instances: Vec<&str> =
         instances.iter().filter(|one| one.node(names).is_some()).map(|one| one.name.as_str()).collect();
-    let removed = instances.iter().map(|name| remove(&["delete", "--force", "--quiet"], name));
+    let removed = instances.iter().map(|name| remove(client, &["delete", "--force", "--quiet"], name));
     let mut done = futures::future::join_all(removed).await;
     let mut left = instances.len();
-    for network in networks.iter().filter(|one| one.managed && is_ours(names, &one.config)) {
+    for network in networks.iter().filter(|one| one.is_of(names, spreads)) {
         left += 1;
-        done.push(remove(&["network", "delete", "--quiet"], &network.name).await);
+        done.push(remove(&outside, &["network", "delete", "--quiet"], &network.name).await);
     }
     for profile in profiles.iter().filter(|one| is_ours(names, &one.config)) {
         left += 1;
-        done.push(remove(&["profile", "delete", "--quiet"], &profile.name).await);
+        done.push(remove(client, &["profile", "delete", "--quiet"], &profile.name).await);
+    }
+    if inside && client.project() == Some(names.project()) {
+        left += 1;
+        done.push(project::remove(client, names).await);
     }
     (left, done)
 }

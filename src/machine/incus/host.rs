@@ -1,19 +1,23 @@
 //! What this host has for containers: what is missing, with remedies, and how long a boot will take.
 
-use super::answer::{self, Pool, PoolResources, Profile};
-use super::client::{Client, Silence};
-use super::settings::{LABEL, NODE};
+use super::answer::{self, Instance, Pool, PoolResources, Profile, Server};
+use super::client::Client;
+use super::instance;
+use super::kernel::{self, Kernel};
+use super::limits::{self, Limits};
+use super::member::NODE_MIB;
+use super::names::{LABEL, NODE, Names};
+use super::network;
 use super::words::Dialect;
 use crate::command;
 use crate::lab::plan::Plan;
-use crate::machine::{Estimate, Lack, Names, ProviderError};
+use crate::machine::uplink;
+use crate::machine::{Estimate, Lack, ProviderError};
 
-/// Memory that a node's own daemons take.
-const NODE_MIB: u64 = 160;
 /// Memory that the host keeps.
 const MARGIN_MIB: u64 = 256;
 /// A node's tree and what it writes.
-const TREE_MIB: u64 = 900;
+pub const TREE_MIB: u64 = 900;
 
 /// What was seen of the host; judged by [`judge`], which is pure.
 #[derive(Clone, Debug)]
@@ -45,32 +49,19 @@ const ABILITIES: [(&str, &str, &str); 4] = [
 pub async fn lacks(plan: &Plan) -> Vec<Lack> {
     let client = match Client::any() {
         Ok(client) => client,
-        Err((dialect, silence)) => return vec![lack(dialect, &silence)],
+        Err((dialect, silence)) => return vec![silence.lack(dialect)],
     };
-    match look(&client).await {
-        Ok(host) => judge(client.dialect, &host, plan),
+    match look(&client, plan).await {
+        Ok((host, kernel, limits)) => {
+            let own = judge(client.dialect, &host, plan).into_iter();
+            let own = own.chain(kernel::judge(client.dialect, &kernel, plan));
+            own.chain(limits::judge(client.dialect.client, &limits)).collect()
+        }
         Err(error) => {
             let what = format!("{} does not answer as it should: {error}", client.dialect.name);
             vec![Lack { id: "incus.answer".into(), what, remedy: client.dialect.start.into(), bearable: false }]
         }
     }
-}
-
-/// Why a daemon is silent, and what to do about it.
-pub fn lack(dialect: &Dialect, silence: &Silence) -> Lack {
-    let Dialect { name, group, .. } = dialect;
-    let (id, what, remedy) = match silence {
-        Silence::NoClient => ("incus.missing", "there is neither Incus nor LXD".into(), dialect.install.to_owned()),
-        Silence::Denied(path) => (
-            "incus.denied",
-            format!("{name}'s socket {} is closed to this user", path.display()),
-            format!("sudo usermod -aG {group} \"$USER\", then log in again"),
-        ),
-        Silence::NoDaemon(path) => {
-            ("incus.daemon", format!("{name}'s daemon does not answer at {}", path.display()), dialect.start.to_owned())
-        }
-    };
-    Lack { id: id.into(), what, remedy, bearable: false }
 }
 
 /// The pool in which nodes are made.
@@ -86,32 +77,50 @@ pub fn no_pool(client: &Client) -> ProviderError {
     ProviderError::Silent { why: format!("{} has no storage pool", client.dialect.name) }
 }
 
-async fn look(client: &Client) -> Result<Host, ProviderError> {
+/// What is free in a pool, in MiB, where the daemon knows; on one `member` of a cluster of servers, if one is named.
+pub async fn free_mib(client: &Client, pool: &str, member: Option<&str>) -> Option<u64> {
+    let target = member.map_or_else(String::new, |member| format!("?target={member}"));
+    let path = format!("/1.0/storage-pools/{pool}/resources{target}");
+    let space = client.get::<PoolResources>(&path).await.ok().map(|resources| resources.space);
+    space.filter(|space| space.total > 0).map(|space| space.total.saturating_sub(space.used) >> 20)
+}
+
+/// Cluster and node of each instance that is one, by the labels of any home.
+pub fn nodes_there(all: &[Instance]) -> Vec<(String, String)> {
+    let node = |one: &Instance| {
+        let label = one.config.get(LABEL)?;
+        Some((label.rsplit('/').next()?.to_owned(), one.config.get(NODE)?.clone()))
+    };
+    all.iter().filter_map(node).collect()
+}
+
+/// How many nodes of the plan are not there.
+pub fn new_nodes(there: &[(String, String)], plan: &Plan) -> u64 {
+    let known = |node: &str| there.iter().any(|(cluster, other)| cluster == plan.cluster.as_str() && other == node);
+    plan.nodes.names().filter(|node| !known(node.as_str())).count() as u64
+}
+
+async fn look(client: &Client, plan: &Plan) -> Result<(Host, Kernel, Limits), ProviderError> {
     let pool = pool(client).await?;
     let pool = match pool {
         None => None,
-        Some(pool) => {
-            let path = format!("/1.0/storage-pools/{}/resources", pool.name);
-            let space = client.get::<PoolResources>(&path).await.ok().map(|resources| resources.space);
-            let free = space.filter(|space| space.total > 0).map(|space| space.total.saturating_sub(space.used) >> 20);
-            Some((pool.name, free))
-        }
+        Some(Pool { name }) => Some((name.clone(), free_mib(client, &name, None).await)),
     };
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let there = super::instance::all(client).await?;
-    let there = there.iter().filter_map(|one| {
-        let label = one.config.get(LABEL)?;
-        Some((label.rsplit('/').next()?.to_owned(), one.config.get(NODE)?.clone()))
-    });
-    Ok(Host {
-        there: there.collect(),
+    let there = nodes_there(&instance::all(client).await?);
+    let server: Server = client.get("/1.0").await?;
+    let kernel = Kernel::look(plan, server.environment.driver);
+    let limits = limits::look(network::any_free(client, &uplink::of_this_host()).await?).await;
+    let host = Host {
+        there,
         memory_mib: crate::machine::qemu::available_mib(&read("/proc/meminfo")),
         pool,
         dnsmasq: command::find("dnsmasq").is_some() || std::path::Path::new("/snap/lxd").exists(),
         modules: missing(&read("/proc/kallsyms")),
         bridge_filtered: read("/proc/sys/net/bridge/bridge-nf-call-iptables").trim() == "1"
             && command::find("dockerd").is_some(),
-    })
+    };
+    Ok((host, kernel, limits))
 }
 
 /// Which abilities the table of symbols lacks; a kernel that hides it lacks none for all one knows.
@@ -128,9 +137,7 @@ fn missing(symbols: &str) -> Vec<(&'static str, &'static str)> {
 fn judge(dialect: &Dialect, host: &Host, plan: &Plan) -> Vec<Lack> {
     let lack = |id: &str, what: String, remedy: String, bearable| Lack { id: id.into(), what, remedy, bearable };
     let (name, client) = (dialect.name, dialect.client);
-    let known =
-        |node: &str| host.there.iter().any(|(cluster, other)| cluster == plan.cluster.as_str() && other == node);
-    let new = plan.nodes.names().filter(|node| !known(node.as_str())).count() as u64;
+    let new = new_nodes(&host.there, plan);
     let mut lacks = Vec::new();
     for node in plan.nodes.names().filter(|node| !Names::fits(node)) {
         let what = format!("the name {node} is too long for an instance of {name}");
@@ -184,6 +191,7 @@ pub fn estimate(cores: usize, nodes: usize) -> Estimate {
 
 #[cfg(test)]
 mod tests {
+    use super::super::client::Silence;
     use super::super::words::{INCUS, LXD};
     use super::*;
     use crate::machine::qemu::support::small_plan;
@@ -207,9 +215,9 @@ mod tests {
         let bare = Host { memory_mib: Some(100), pool: None, dnsmasq: false, modules, bridge_filtered: true, ..fit() };
         let full = Host { pool: Some(("default".into(), Some(10))), ..fit() };
         let silent = [
-            lack(&INCUS, &Silence::NoClient),
-            lack(&INCUS, &Silence::Denied("/run/incus/unix.socket".into())),
-            lack(&LXD, &Silence::NoDaemon("/var/lib/lxd/unix.socket".into())),
+            Silence::NoClient.lack(&INCUS),
+            Silence::Denied("/run/incus/unix.socket".into()).lack(&INCUS),
+            Silence::NoDaemon("/var/lib/lxd/unix.socket".into()).lack(&LXD),
         ];
         let all = [judge(&LXD, &bare, &small_plan(3)), judge(&INCUS, &full, &small_plan(2)), silent.to_vec()].concat();
         let told = all.iter().map(|lack| format!("{} {}: {}\n  {}", lack.bearable, lack.id, lack.what, lack.remedy));

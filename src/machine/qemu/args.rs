@@ -4,14 +4,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::accel::Accel;
-use super::node::Files;
+use super::accel::{Accel, QEMU};
+use super::files::Files;
 use crate::command::Argv;
 use crate::lab::plan::NodePlan;
 use crate::machine::Image;
-
-/// The program.
-pub const QEMU: &str = "qemu-system-x86_64";
 
 /// Room for translated code of one emulated machine, in MiB. QEMU's own default is 1024, which three small machines
 /// do fill; half of it booted as fast.
@@ -39,6 +36,17 @@ pub struct Spec<'a> {
     pub wire: SocketAddr,
     /// The node's own files.
     pub files: &'a Files,
+    /// How its guest begins.
+    pub begins: Begins,
+}
+
+/// How the guest of a machine begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begins {
+    /// It boots.
+    Booting,
+    /// It waits for a stream of its memory, and then to be let run on.
+    Waiting,
 }
 
 impl Spec<'_> {
@@ -56,7 +64,11 @@ impl Spec<'_> {
             .arg(node.memory_mib.to_string());
         let argv = self.disks(self.boot(argv)?)?;
         let argv = self.nics(argv).args(["-device", "virtio-rng-pci"]);
-        self.control(argv)
+        let argv = self.control(argv)?;
+        Ok(match self.begins {
+            Begins::Booting => argv,
+            Begins::Waiting => argv.args(["-S", "-incoming", "defer"]),
+        })
     }
 
     fn boot(&self, argv: Argv) -> io::Result<Argv> {
@@ -78,7 +90,7 @@ impl Spec<'_> {
         let argv = argv
             .arg("-drive")
             // A lab is thrown away: what a crash of the *host* would lose is not worth a sync for each of the guest's.
-            .arg(format!("if=none,id=root,file={},format=qcow2,cache=unsafe", path(&self.files.overlay)?))
+            .arg(format!("if=none,id=root,file={},format=qcow2,cache=unsafe", path(&self.files.disk())?))
             .arg("-device")
             .arg(format!("virtio-blk-pci,drive=root,serial=root{first}"));
         let argv = read_only(argv, "seed", &self.files.seed)?;
@@ -198,6 +210,7 @@ mod tests {
                 ssh_port: 40_000 + u16::try_from(sizes.index).expect("few"),
                 wire: SocketAddr::from(([230, 1, 2, 3], 41_000)),
                 files: &Files::of(&place, node),
+                begins: Begins::Booting,
             };
             spec.argv().expect("arguments").to_string().replace(" -", "\n  -")
         };
@@ -235,6 +248,7 @@ mod tests {
             ssh_port: 1,
             wire,
             files: &files,
+            begins: Begins::Waiting,
         };
         assert!(spec.argv().expect_err("too long").to_string().contains("107 bytes"));
     }

@@ -5,11 +5,11 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::node::{Files, failed};
+use super::files::Files;
 use super::process::{Held, Identity, labelled};
 use super::qmp::Qmp;
 use crate::lab::name::NodeName;
-use crate::machine::{Place, ProviderError};
+use crate::machine::{Place, ProviderError, failed};
 
 /// How long each way of ending may take before the next, rougher one.
 #[derive(Clone, Copy, Debug)]
@@ -46,17 +46,22 @@ pub async fn stop(place: &Place, limits: Limits) -> Result<(), ProviderError> {
 ///
 /// The processes first: the files are what they are found by as much as their label, and stay if one does not end.
 pub async fn destroy(place: &Place, limits: Limits) -> Result<(), ProviderError> {
+    kill_all(place, limits).await?;
+    let removed = [place.folder.join("vm"), place.sockets.clone()].map(|folder| remove(&folder));
+    ProviderError::gathered(removed.into())
+}
+
+/// End every machine of the cluster at once; its files stay.
+pub async fn kill_all(place: &Place, limits: Limits) -> Result<(), ProviderError> {
     // A start that was cut off just now may show its process only in the next look.
     loop {
         let running = running(place)?;
         if running.is_empty() {
-            break;
+            return Ok(());
         }
         let ended = running.iter().map(|(node, process)| at_once(node, process, limits.kill));
         ProviderError::gathered(futures::future::join_all(ended).await)?;
     }
-    let removed = [place.folder.join("vm"), place.sockets.clone()].map(|folder| remove(&folder));
-    ProviderError::gathered(removed.into())
 }
 
 fn running(place: &Place) -> Result<Vec<(NodeName, Identity)>, ProviderError> {

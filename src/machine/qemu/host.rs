@@ -5,7 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::accel::Accel;
-use super::args::{QEMU, TRANSLATED_MIB};
+use super::accel::QEMU;
+use super::args::TRANSLATED_MIB;
 use super::process;
 use crate::command;
 use crate::lab::plan::Plan;

@@ -3,16 +3,22 @@
 pub mod accel;
 pub mod args;
 mod end;
+mod files;
 mod host;
+mod layer;
 mod node;
 pub mod process;
 pub mod qmp;
+mod save;
+mod still;
+mod stream;
 #[cfg(test)]
 pub(crate) mod support;
+mod sweep;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -24,14 +30,23 @@ use tokio::sync::OnceCell;
 
 pub(super) use self::host::available_mib;
 
-use self::accel::Accelerator;
-use self::args::{QEMU, Spec};
+use self::accel::{Accelerator, QEMU};
+use self::args::{Begins, Spec};
 use self::end::Limits;
-use self::node::{Files, Record, Run, failed};
-use super::{Estimate, Found, Image, Kind, Lack, Machine, Order, Place, Power, Provider, ProviderError, Seed, Target};
+use self::files::Files;
+use self::node::{Record, Run};
+use super::ability::{Pause, Save, Saved, Slot};
+use super::sweep::{Leaving, Sweep};
+use super::{
+    Estimate, Found, Image, Kind, Lack, Machine, Order, Place, Power, Provider, ProviderError, Seed, Target, failed,
+};
 use crate::command::{self, Argv};
-use crate::lab::name::{NodeName, PerNode};
-use crate::lab::plan::Plan;
+use crate::lab::name::{ClusterName, NodeName, PerNode};
+use crate::lab::placement::Away;
+use crate::lab::plan::{NodePlan, Plan};
+
+/// QEMU's word for a machine whose processors run.
+const RUNNING: &str = "running";
 
 /// How long a QEMU may take to make its machine; a tenth of a second where nothing else runs.
 const SETTLED: Duration = Duration::from_secs(60);
@@ -64,6 +79,27 @@ impl Qemu {
         self.accelerator.get_or_init(accel::probe).await
     }
 
+    /// Start a node's process, tell of it, and write down which it is. Its files are laid.
+    async fn start(
+        &self,
+        order: &Order<'_>,
+        node: &NodeName,
+        begins: Begins,
+        tell: &(impl Fn(&NodeName, &Machine) + Sync),
+    ) -> Result<(Machine, Run), ProviderError> {
+        let &Order { place, plan, leased, image, seeds } = order;
+        let (files, seed, ssh_port) = (Files::of(place, node), &seeds[node], leased.ssh_ports[node]);
+        let accel = self.accelerator().await.accel;
+        let name = format!("{}/{node}", place.label);
+        let (sizes, payload, wire) = (&plan.nodes[node], seed.payload.as_deref(), leased.wire);
+        let spec = Spec { name: &name, node: sizes, accel, image, payload, ssh_port, wire, files: &files, begins };
+        let started = node::start(&spec)?;
+        let machine = machine(started.pid, ssh_port, image, seed, &files);
+        self.runs().insert(name.clone(), started.run.clone());
+        tell(node, &machine);
+        Ok((machine, started.remember(&files)?))
+    }
+
     fn runs(&self) -> std::sync::MutexGuard<'_, HashMap<String, Run>> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -75,7 +111,7 @@ impl Provider for Qemu {
         Kind::Qemu
     }
 
-    async fn describe(&self) -> String {
+    async fn describe(&self, _away: Option<&Away>) -> String {
         let Some(version) = version().await else { return "QEMU, which is not installed".into() };
         let Accelerator { accel, why } = self.accelerator().await;
         let how = match accel {
@@ -101,32 +137,22 @@ impl Provider for Qemu {
 
     async fn boot(&self, order: &Order<'_>, found: &mut Found<'_>) -> Result<PerNode<Machine>, ProviderError> {
         let &Order { place, plan, leased, image, seeds } = order;
-        let accel = self.accelerator().await.accel;
         files_ready(place)?;
         let running: HashMap<NodeName, _> = scan(place)?.into_iter().collect();
         let found = Mutex::new(found);
         let tell = |node: &NodeName, machine: &Machine| {
             (found.lock().unwrap_or_else(PoisonError::into_inner))(node, machine);
         };
-        let boot = async |node: &NodeName, sizes| {
-            let (files, seed, ssh_port) = (Files::of(place, node), &seeds[node], leased.ssh_ports[node]);
-            let machine = |pid| machine(pid, ssh_port, image, seed, &files);
+        let boot = async |node: &NodeName, sizes: &NodePlan| {
+            let (files, seed) = (Files::of(place, node), &seeds[node]);
             if let Some(process) = running.get(node) {
-                let machine = machine(process.pid);
+                let machine = machine(process.pid, leased.ssh_ports[node], image, seed, &files);
                 tell(node, &machine);
                 return Ok(machine);
             }
-            let name = format!("{}/{node}", place.label);
-            let payload = seed.payload.as_deref();
-            let wire = leased.wire;
-            let spec = Spec { name: &name, node: sizes, accel, image, payload, ssh_port, wire, files: &files };
             node::lay(&files, seed, image, sizes.disk_mib).await?;
-            let started = node::start(&spec)?;
-            let machine = machine(started.pid);
-            self.runs().insert(name.clone(), started.run.clone());
-            tell(node, &machine);
-            let run = started.remember(&files)?;
-            node::settled(node, &files, run, SETTLED).await?;
+            let (machine, run) = self.start(order, node, Begins::Booting, &tell).await?;
+            node::settled(node, &files, run, RUNNING, SETTLED).await?;
             Ok(machine)
         };
         plan.nodes.try_join(boot).await
@@ -164,6 +190,64 @@ impl Provider for Qemu {
 
     async fn destroy(&self, place: &Place) -> Result<(), ProviderError> {
         end::destroy(place, self.limits).await
+    }
+
+    fn sweeps(&self) -> Option<&dyn Sweep> {
+        Some(self)
+    }
+
+    fn pauses(&self) -> Option<&dyn Pause> {
+        Some(self)
+    }
+
+    fn saves(&self) -> Option<&dyn Save> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Pause for Qemu {
+    async fn pause(&self, place: &Place) -> Result<(), ProviderError> {
+        still::pause(place).await
+    }
+
+    async fn resume(&self, place: &Place) -> Result<(), ProviderError> {
+        still::resume(place).await
+    }
+}
+
+#[async_trait]
+impl Save for Qemu {
+    async fn fit(&self) -> BTreeMap<String, String> {
+        let processor = self.accelerator().await.accel.processor();
+        let version = version().await.unwrap_or_else(|| "not installed".into());
+        [("QEMU".into(), version), ("processor".into(), processor)].into()
+    }
+
+    async fn save(&self, place: &Place, nodes: &[NodeName], slot: &Slot<'_>) -> Result<Saved, ProviderError> {
+        save::save(place, nodes, slot).await
+    }
+
+    async fn restore(
+        &self,
+        order: &Order<'_>,
+        saved: &Saved,
+        slot: &Slot<'_>,
+        found: &mut Found<'_>,
+    ) -> Result<PerNode<Machine>, ProviderError> {
+        save::restore(self, order, saved, slot, found).await
+    }
+
+    async fn tidy(&self, place: &Place, shared: &Path, kept: &[Saved]) -> Result<(), ProviderError> {
+        let nodes = laid(place)?.into_iter().map(|node| (node.clone(), Files::of(place, &node)));
+        layer::tidy(&nodes.collect::<Vec<_>>(), shared, kept).await
+    }
+}
+
+#[async_trait]
+impl Sweep for Qemu {
+    async fn leavings(&self, home: &str, remembered: &BTreeSet<ClusterName>) -> Result<Vec<Leaving>, ProviderError> {
+        sweep::leavings(home, remembered)
     }
 }
 

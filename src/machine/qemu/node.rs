@@ -3,67 +3,23 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::args::{QEMU, Spec, text};
+use super::accel::QEMU;
+use super::args::{Spec, text};
+use super::files::Files;
 use super::process::Identity;
 use super::qmp::Qmp;
 use crate::command::{self, Argv, Ended};
 use crate::durable;
 use crate::lab::name::NodeName;
-use crate::machine::{Image, Place, ProviderError, Seed, boot_mark};
+use crate::machine::{Image, ProviderError, Seed, boot_mark, failed};
 use crate::wait::{Asked, Patience, WaitError, until};
-
-/// Where one node's files lie.
-#[derive(Clone, Debug)]
-pub struct Files {
-    /// `vm/NODE/`.
-    pub folder: PathBuf,
-    /// What the guest changed of the image. There only when complete.
-    pub overlay: PathBuf,
-    /// The NoCloud disk.
-    pub seed: PathBuf,
-    /// The serial console of all boots, each with its mark.
-    pub console: PathBuf,
-    /// What QEMU itself said since its last start.
-    pub log: PathBuf,
-    /// The command line, for people.
-    pub argv: PathBuf,
-    /// [`Record`].
-    pub record: PathBuf,
-    /// The QMP socket.
-    pub qmp: PathBuf,
-}
-
-impl Files {
-    /// Of one node of a cluster.
-    pub fn of(place: &Place, node: &NodeName) -> Self {
-        let folder = place.vm(node);
-        Self {
-            overlay: folder.join("overlay.qcow2"),
-            seed: folder.join("seed.img"),
-            console: folder.join("console.log"),
-            log: folder.join("qemu.log"),
-            argv: folder.join("argv"),
-            record: folder.join("process.json"),
-            qmp: place.sockets.join(format!("{node}.qmp")),
-            folder,
-        }
-    }
-
-    /// The last lines QEMU itself said, for errors.
-    pub fn last_words(&self) -> String {
-        let said = fs::read(&self.log).unwrap_or_default();
-        let said = String::from_utf8_lossy(&said);
-        let lines: Vec<&str> = said.trim_end().lines().collect();
-        lines[lines.len().saturating_sub(6)..].join("\n")
-    }
-}
 
 /// What `process.json` holds: written before the process is started, and again when it has a number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,13 +71,16 @@ impl Started {
 
 /// Lay the node's folder and disks, where they are not there yet.
 pub async fn lay(files: &Files, seed: &Seed, image: &Image, disk_mib: u64) -> Result<(), ProviderError> {
+    lay_beside(files, seed).await?;
+    if files.disk().exists() { Ok(()) } else { overlay(files, image, disk_mib).await }
+}
+
+/// Lay the node's folder and the seed's disk.
+pub async fn lay_beside(files: &Files, seed: &Seed) -> Result<(), ProviderError> {
     durable::private_folder(&files.folder).map_err(failed("making", &files.folder))?;
     let (ours, path) = (seed.clone(), files.seed.clone());
-    let written = tokio::task::spawn_blocking(move || ours.write_disk(&path));
-    if !files.overlay.exists() {
-        overlay(files, image, disk_mib).await?;
-    }
-    written.await.map_err(io::Error::other).flatten().map_err(failed("writing", &files.seed))
+    let written = tokio::task::spawn_blocking(move || ours.write_disk(&path)).await;
+    written.map_err(io::Error::other).flatten().map_err(failed("writing", &files.seed))
 }
 
 /// Made under another name and renamed: an overlay that is there is complete.
@@ -158,7 +117,8 @@ async fn base_size(image: &Image) -> Result<u64, ProviderError> {
     Ok(info.size)
 }
 
-async fn said(argv: &Argv, limit: Duration, doing: impl Fn() -> String) -> Result<String, ProviderError> {
+/// What a program of the host said, or its failure with what was being done.
+pub async fn said(argv: &Argv, limit: Duration, doing: impl Fn() -> String) -> Result<String, ProviderError> {
     let output = command::run(argv, limit).await.and_then(|output| output.success(argv));
     output.map_err(|source| ProviderError::Command { doing: doing(), source })
 }
@@ -202,8 +162,14 @@ pub fn start(spec: &Spec<'_>) -> Result<Started, ProviderError> {
     Ok(Started { pid, run, record })
 }
 
-/// Wait until QEMU has made its machine (it greets on its socket then) or has ended.
-pub async fn settled(node: &NodeName, files: &Files, mut run: Run, limit: Duration) -> Result<(), ProviderError> {
+/// Wait until QEMU has made its machine (it greets on its socket then) and says `wanted` of it, or has ended.
+pub async fn settled(
+    node: &NodeName,
+    files: &Files,
+    mut run: Run,
+    wanted: &str,
+    limit: Duration,
+) -> Result<(), ProviderError> {
     const PAUSE: Duration = Duration::from_millis(20);
     let greeted = until(Patience { limit, pause: PAUSE }, || async {
         let status = match Qmp::connect(&files.qmp, limit).await {
@@ -211,7 +177,7 @@ pub async fn settled(node: &NodeName, files: &Files, mut run: Run, limit: Durati
             Err(error) => Err(error),
         };
         match status {
-            Ok(status) if status == "running" => Asked::Yes(()),
+            Ok(status) if status == wanted => Asked::Yes(()),
             Ok(status) => Asked::NotYet(format!("its machine is {status}")),
             Err(error) => Asked::NotYet(error.to_string()),
         }
@@ -233,14 +199,8 @@ pub async fn settled(node: &NodeName, files: &Files, mut run: Run, limit: Durati
 }
 
 /// For this user alone; appended to, or emptied.
-fn open(path: &Path, append: bool) -> Result<fs::File, ProviderError> {
+pub fn open(path: &Path, append: bool) -> Result<fs::File, ProviderError> {
     let mut options = OpenOptions::new();
     options.create(true).mode(0o600).append(append).write(true).truncate(!append);
     options.open(path).map_err(failed("opening", path))
-}
-
-/// The failure of doing something with a file.
-pub fn failed(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> ProviderError {
-    let doing = format!("{doing} {}", path.display());
-    move |source| ProviderError::Io { doing, source }
 }

@@ -1,4 +1,4 @@
-//! Speaks QMP over a unix socket: greeting, status, power button, quit; each answer has a limit.
+//! Speaks QMP over a unix socket: status, power button, quit, standing still, streams of memory; each answer has a limit.
 
 use std::io;
 use std::path::Path;
@@ -83,6 +83,39 @@ struct Refusal {
     desc: String,
 }
 
+/// How a stream of memory stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// There is none, or it has come to its end.
+    Ended,
+    /// It is being sent, for the so manieth time what was written since the time before.
+    Going {
+        /// The first time is all of it.
+        pass: u64,
+    },
+    /// All of the memory is sent, the guest stands still, and QEMU waits.
+    Waiting,
+    /// It broke off.
+    Failed {
+        /// QEMU's reason.
+        why: String,
+    },
+}
+
+impl Stream {
+    fn of(answer: &Value) -> Self {
+        match answer.get("status").and_then(Value::as_str) {
+            None | Some("none" | "completed") => Self::Ended,
+            Some("pre-switchover") => Self::Waiting,
+            Some("failed" | "cancelled") => {
+                let why = answer.get("error-desc").and_then(Value::as_str).unwrap_or("the stream was broken off");
+                Self::Failed { why: why.into() }
+            }
+            _ => Self::Going { pass: answer.pointer("/ram/dirty-sync-count").and_then(Value::as_u64).unwrap_or(0) },
+        }
+    }
+}
+
 impl Qmp {
     /// Connect and negotiate. QEMU greets only when its machine is made: who is greeted knows that every option was
     /// accepted and every port taken.
@@ -108,6 +141,58 @@ impl Qmp {
         self.ask("system_powerdown").await.map(drop)
     }
 
+    /// Stop the guest's processors. Its disks are quiet when this returns.
+    pub async fn stop(&mut self) -> Result<(), QmpError> {
+        self.ask("stop").await.map(drop)
+    }
+
+    /// Let the guest's processors run on, after a stream of its memory was sent too: what it had given away for that
+    /// (its disks) is taken back.
+    pub async fn cont(&mut self) -> Result<(), QmpError> {
+        self.ask("cont").await.map(drop)
+    }
+
+    /// From here on write what the guest changes of `drive` to `overlay`, a qcow2 file that is there and empty; what
+    /// was written to so far is only read.
+    pub async fn overlay(&mut self, drive: &str, overlay: &str) -> Result<(), QmpError> {
+        let how = json!({ "device": drive, "snapshot-file": overlay, "format": "qcow2", "mode": "existing" });
+        self.ask_with("blockdev-snapshot-sync", how).await.map(drop)
+    }
+
+    /// Begin to send memory to who listens on the unix socket `to`, as fast as that reads: all of it, then what the
+    /// guest wrote meanwhile, and so on. When nothing is left, which is when the guest stands still, QEMU waits for
+    /// [`finish`](Self::finish).
+    pub async fn send(&mut self, to: &str) -> Result<(), QmpError> {
+        /// QEMU's own default is 128 MiB a second.
+        const NO_LIMIT: u64 = 1 << 40;
+        // It shall not stop the guest by itself because little is left: all guests are to stop at once.
+        let how = json!({ "max-bandwidth": NO_LIMIT, "downtime-limit": 0 });
+        self.ask_with("migrate-set-parameters", how).await?;
+        let waits = json!({ "capabilities": [{ "capability": "pause-before-switchover", "state": true }] });
+        self.ask_with("migrate-set-capabilities", waits).await?;
+        self.ask_with("migrate", json!({ "uri": format!("unix:{to}") })).await.map(drop)
+    }
+
+    /// Send the state of the devices, too, and end the stream. The disks are given away with it.
+    pub async fn finish(&mut self) -> Result<(), QmpError> {
+        self.ask_with("migrate-continue", json!({ "state": "pre-switchover" })).await.map(drop)
+    }
+
+    /// Break the stream off.
+    pub async fn cancel(&mut self) -> Result<(), QmpError> {
+        self.ask("migrate_cancel").await.map(drop)
+    }
+
+    /// How the stream stands.
+    pub async fn stream(&mut self) -> Result<Stream, QmpError> {
+        self.ask("query-migrate").await.map(|answer| Stream::of(&answer))
+    }
+
+    /// Listen on the unix socket `from` for a stream of memory and devices (QEMU was started to wait for one).
+    pub async fn receive(&mut self, from: &str) -> Result<(), QmpError> {
+        self.ask_with("migrate-incoming", json!({ "uri": format!("unix:{from}") })).await.map(drop)
+    }
+
     /// End QEMU. Its process is gone some moments later.
     pub async fn quit(mut self) -> Result<(), QmpError> {
         match self.ask("quit").await {
@@ -118,12 +203,16 @@ impl Qmp {
     }
 
     async fn ask(&mut self, command: &'static str) -> Result<Value, QmpError> {
-        let limit = self.limit;
-        bounded(command, limit, self.exchange(command)).await
+        self.ask_with(command, json!({})).await
     }
 
-    async fn exchange(&mut self, command: &'static str) -> Result<Value, QmpError> {
-        let request = format!("{}\n", json!({ "execute": command }));
+    async fn ask_with(&mut self, command: &'static str, how: Value) -> Result<Value, QmpError> {
+        let limit = self.limit;
+        bounded(command, limit, self.exchange(command, &how)).await
+    }
+
+    async fn exchange(&mut self, command: &'static str, how: &Value) -> Result<Value, QmpError> {
+        let request = format!("{}\n", json!({ "execute": command, "arguments": how }));
         let sent = self.stream.get_mut().write_all(request.as_bytes()).await;
         sent.map_err(|source| QmpError::Broken { during: command, source })?;
         loop {
@@ -161,10 +250,10 @@ mod tests {
     use std::process::Stdio;
 
     use super::*;
-    use crate::machine::qemu::args::QEMU;
+    use crate::machine::qemu::accel::QEMU;
     use crate::wait::{Asked, Patience, until};
 
-    const LIMIT: Duration = Duration::from_secs(5);
+    const LIMIT: Duration = Duration::from_secs(20);
 
     /// A QEMU without a machine, ended with the test.
     fn empty_qemu(socket: &Path) -> tokio::process::Child {
@@ -201,6 +290,19 @@ mod tests {
         qmp.quit().await.expect("quits");
         let ended = tokio::time::timeout(LIMIT, qemu.wait()).await.expect("in time").expect("waited for");
         assert!(ended.success(), "{ended}");
+    }
+
+    #[test]
+    fn a_stream_goes_waits_ends_or_fails() {
+        let of = |text: &str| Stream::of(&serde_json::from_str(text).expect("JSON"));
+        assert_eq!(of("{}"), Stream::Ended);
+        assert_eq!(of(r#"{"status":"completed"}"#), Stream::Ended);
+        assert_eq!(of(r#"{"status":"setup"}"#), Stream::Going { pass: 0 });
+        let active = r#"{"status":"active","ram":{"remaining":4096,"dirty-sync-count":2}}"#;
+        assert_eq!(of(active), Stream::Going { pass: 2 });
+        assert_eq!(of(r#"{"status":"pre-switchover"}"#), Stream::Waiting);
+        let failed = r#"{"status":"failed","error-desc":"Unable to write to socket: Broken pipe"}"#;
+        assert_eq!(of(failed), Stream::Failed { why: "Unable to write to socket: Broken pipe".into() });
     }
 
     #[tokio::test]

@@ -19,6 +19,14 @@ pub const SAID: &str = "HI";
 const GUEST: [u8; 17] =
     [0xfa, 0xba, 0xf8, 0x03, 0xb0, b'H', 0xee, 0xb0, b'I', 0xee, 0xb0, b'\n', 0xee, 0xf4, 0xeb, 0xfd, 0x90];
 
+/// The same, but instead of halting it writes a point now and then, for ever.
+const TICKING: [u8; 31] = [
+    0xfa, 0xba, 0xf8, 0x03, 0xb0, b'H', 0xee, 0xb0, b'I', 0xee, 0xb0, b'\n', 0xee, // as above
+    0xb0, b'.', 0xee, 0xbb, 0x00, 0x01, // `.`, then 256 times
+    0x31, 0xc9, 0xe2, 0xfe, 0x4b, 0x75, 0xf9, // 65536 turns of nothing
+    0xeb, 0xf1, 0x90, 0x90, 0x90, // and again
+];
+
 /// A plan of small nodes `n1`, `n2`, ….
 pub fn small_plan(nodes: usize) -> Plan {
     let names: Vec<String> = (1..=nodes).map(|number| format!("n{number}")).collect();
@@ -52,12 +60,8 @@ impl Tiny {
         let held = plan.nodes.map(|_, _| TcpListener::bind("127.0.0.1:0").expect("a port"));
         let ssh_ports = held.map(|_, port| port.local_addr().expect("an address").port());
         let wire = SocketAddr::from(([230, 0, 77, 1], *ssh_ports.values().next().expect("a node")));
-        let seed = |node: &NodeName| Seed {
-            meta_data: format!("instance-id: {node}\n"),
-            user_data: "#cloud-config\n".into(),
-            host_key: "ssh-ed25519 AAAA".into(),
-            payload: None,
-        };
+        let of = |node: &NodeName| format!("instance-id: {node}\n");
+        let seed = |node: &NodeName| Seed { meta_data: of(node), payload: None, ..crate::machine::seed::example() };
         let place = Place {
             cluster: plan.cluster.clone(),
             label: format!("calicolab/test{}/tiny", folder.path().file_name().expect("a name").display()),
@@ -74,6 +78,15 @@ impl Tiny {
             plan,
             _folder: folder,
         }
+    }
+
+    /// Guests that can be seen to run.
+    pub fn ticking(nodes: usize) -> Self {
+        let tiny = Self::new(nodes);
+        let mut disk = fs::read(&tiny.image.disk).expect("the disk");
+        disk[..TICKING.len()].copy_from_slice(&TICKING);
+        fs::write(&tiny.image.disk, disk).expect("write");
+        tiny
     }
 
     /// A provider with short limits that remembers nothing.

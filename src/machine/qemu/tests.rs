@@ -185,7 +185,7 @@ async fn the_disk_is_as_large_as_planned_and_never_smaller_than_the_image() {
 #[tokio::test]
 async fn it_says_how_machines_run_here() {
     let tiny = Tiny::new(1);
-    let line = tiny.qemu.describe().await;
+    let line = tiny.qemu.describe(None).await;
     assert!(line.starts_with("QEMU ") && line.contains(": ") && !line.contains('\n'), "{line}");
     assert!(tiny.qemu.estimate(&tiny.plan).await.is_some_and(|estimate| estimate.seconds > 0));
     let hard: Vec<_> = tiny.qemu.lacks(&tiny.plan).await.into_iter().filter(|lack| !lack.bearable).collect();

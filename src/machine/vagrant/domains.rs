@@ -8,7 +8,7 @@ use super::things::{self, uuid};
 use super::virsh::{Sort, Whose, beginning, names as listed, virsh, whose};
 use crate::lab::name::NodeName;
 use crate::lab::plan::{NodePlan, Plan};
-use crate::machine::{Names, Power, ProviderError, Uplink};
+use crate::machine::{Names, Power, ProviderError, Uplink, uplink};
 
 /// Every machine that was made for this cluster.
 pub async fn all(names: &Names) -> Result<Vec<(NodeName, Power)>, ProviderError> {
@@ -85,7 +85,7 @@ pub async fn networks(names: &Names, plan: &Plan) -> Result<Uplink, ProviderErro
         define(&things::lab(names, plan.network.mtu), "making the lab network").await?;
     }
     let uplink = if ours(names, &nat).await? == Whose::Nobodys {
-        let uplink = Uplink::free(names, [])?;
+        let uplink = Uplink::free(names, &uplink::of_this_host())?;
         define(&things::nat(names, plan, uplink), "making the network that leads outside").await?;
         uplink
     } else {

@@ -26,6 +26,7 @@ use super::{Found, Kind, Lack, Machine, Names, Order, Place, Power, Provider, Pr
 use crate::durable;
 use crate::event::Step;
 use crate::lab::name::{NodeName, PerNode};
+use crate::lab::placement::Away;
 use crate::lab::plan::Plan;
 use crate::lab::render::{self, Boot, Given, Surroundings};
 
@@ -49,7 +50,7 @@ impl Provider for Vagrant {
         Kind::Vagrant
     }
 
-    async fn describe(&self) -> String {
+    async fn describe(&self, _away: Option<&Away>) -> String {
         let Some(version) = host::vagrant_version().await else { return "Vagrant, which is not installed".into() };
         let Accelerator { accel, why } = self.accelerator().await;
         let how = match accel {

@@ -22,6 +22,7 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use calicolab::lab::name::{NodeName, PerNode};
+use calicolab::lab::placement::Away;
 use calicolab::lab::plan::Plan;
 use calicolab::machine::{
     Found, ImageForm, Kind, Lack, Machine, Order, Place, Power, Provider, ProviderError, Target, console_tail,
@@ -40,11 +41,11 @@ impl Provider for Nspawn {
         Kind::Nspawn
     }
 
-    fn image_form(&self) -> ImageForm {
+    fn image_form(&self, _: &Plan) -> ImageForm {
         ImageForm::Tree
     }
 
-    async fn describe(&self) -> String {
+    async fn describe(&self, _away: Option<&Away>) -> String {
         "systemd-nspawn containers over the image's tree".into()
     }
 
@@ -62,8 +63,8 @@ impl Provider for Nspawn {
     async fn boot(&self, order: &Order<'_>, found: &mut Found<'_>) -> Result<PerNode<Machine>, ProviderError> {
         let &Order { place, plan, leased, image, seeds } = order;
         let no_tree = || io::Error::other("this image was not built here and has no tree");
-        let tar = image.tree.as_deref().ok_or_else(no_tree).map_err(failed("using", &image.disk))?;
-        let tree = programs::tree(tar).await?;
+        let tar = image.tree.as_ref().ok_or_else(no_tree).map_err(failed("using", &image.disk))?;
+        let tree = programs::tree(&tar.path).await?;
         let names = Names::of(&place.label);
         let running = names.processes().map_err(end::proc())?;
         let runs = |node: &NodeName, role| running.iter().any(|one| &one.node == node && one.role == role);

@@ -120,3 +120,64 @@ fn what_a_cluster_is_made_from_stays() {
     assert!(of_plan.iter().chain([&image, &payload]).all(|path| path.exists()));
     assert!(files().iter().all(|(_, digest, _)| !tiny.cache().file(digest).exists()), "labs' files went");
 }
+
+/// A point of a cluster that is gone, standing on this file of the cache.
+fn keep_point(tiny: &Tiny, cluster: &str, on: &Path, schema: u32) -> std::path::PathBuf {
+    let kept = Path::new(&tiny.user.path("home")).join("kept").join(cluster);
+    let folder = kept.join("points/good");
+    std::fs::create_dir_all(&folder).expect("made");
+    let point = serde_json::json!({
+        "schema": schema, "name": "good", "at": "2026-01-01T00:00:00Z", "calicolab": "0.1.0", "cluster": "00ab",
+        "lab": "primer", "provider": "qemu", "parent": null, "proven": null, "fit": {},
+        "saved": {"id": "x", "paused": {"secs": 0, "nanos": 0}, "spread": {"secs": 0, "nanos": 0}, "parts": [], "lost": []},
+        "files": [{"of": "cache", "file": on, "digest": format!("sha256:{}", "01".repeat(32)), "bytes": 1}],
+    });
+    for (file, text) in [("point.json", point.to_string()), ("n1.memory", "memory".into())] {
+        std::fs::write(folder.join(file), text).expect("written");
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(folder.join(file), private).expect("closed");
+    }
+    kept
+}
+
+#[test]
+fn points_are_listed_and_what_they_stand_on_stays_until_they_go() {
+    let tiny = Tiny::new();
+    let image = tiny.cache().root().join("images/debian-12-0123456789ab");
+    std::fs::create_dir_all(&image).expect("made");
+    std::fs::write(image.join("disk.raw"), "x").expect("written");
+    let kept = keep_point(&tiny, "old", &image.join("disk.raw"), 1);
+    let listed = tiny.json(&["cache", "ls", "-o", "json"]);
+    let point = &listed["points"][0];
+    assert_eq!(
+        (&point["point"], &point["cluster"], &point["mode"], &point["cluster_is_there"]),
+        (&"good".into(), &"old".into(), &"0600".into(), &false.into()),
+        "{listed:#}"
+    );
+    let table = tiny.ends(&["cache", "ls"], Exit::Done).out;
+    assert!(
+        table.contains("point good of old") && table.contains("1 point, ") && table.contains("hold keys"),
+        "{table}"
+    );
+    tiny.ends(&["cache", "prune", "--all", "--yes"], Exit::Done);
+    assert!(image.exists() && kept.exists(), "the point stands on it");
+    // What stands on nobody knows what keeps everything.
+    let other = keep_point(&tiny, "other", &image, 7);
+    tiny.ends(&["cache", "prune", "--yes"], Exit::Conflict).tells(&["point good of other cannot be read"]);
+    tiny.ends(&["down", "other"], Exit::Done).tells(&["1 point of an earlier `other` is removed"]);
+    assert!(!other.exists());
+    let would = tiny.ends(&["cache", "prune", "--points"], Exit::Done).out;
+    assert!(would.contains("old (gone)") && would.contains("images/debian-12-") && kept.exists(), "{would}");
+    tiny.ends(&["cache", "prune", "--points", "--yes"], Exit::Done);
+    assert!(!image.exists() && !kept.exists());
+}
+
+#[test]
+fn down_of_all_leaves_no_point_unless_told() {
+    let tiny = Tiny::new();
+    let kept = keep_point(&tiny, "old", Path::new("/nowhere"), 1);
+    tiny.ends(&["down", "--all", "--keep-points"], Exit::Done);
+    assert!(kept.exists());
+    tiny.ends(&["down", "--all"], Exit::Done);
+    assert!(!kept.exists());
+}

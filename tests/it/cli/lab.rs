@@ -2,7 +2,10 @@
 
 use std::process::Command;
 
+use calicolab::artifact::cache::Cache;
 use calicolab::failure::Exit;
+use calicolab::lab::pin::Digest;
+use sha2::{Digest as _, Sha256};
 
 use super::{Said, User};
 
@@ -106,4 +109,47 @@ fn a_plan_is_what_up_would_do() {
     );
     assert_eq!(plan, user.json(&[&["up", "primer", "--dry-run"], &words[..]].concat()));
     assert!(!std::path::Path::new(&user.path("home")).exists(), "a plan touches nothing");
+}
+
+#[test]
+fn the_matrix_says_what_goes_together_and_a_lab_of_others_is_refused() {
+    let user = User::new();
+    assert!(user.ends(&["labs", "matrix"], Exit::Done).out.contains("1.16 to 1.24 (tested 1.20 to 1.22)"));
+    user.ends(&["plan", "calico-3.21-kdd", "--set", "kubernetes=1.25.3"], Exit::LabInvalid)
+        .tells(&["--set kubernetes", "Calico 3.21.2 does not go with Kubernetes 1.25.3"]);
+    let said = user.ends(&["plan", "calico-3.21-kdd", "--set", "kubernetes=1.21.14"], Exit::LabInvalid);
+    assert!(said.out.contains("1.21.14") && said.out.contains("missing: kubelet"), "{}", said.out);
+}
+
+#[test]
+fn what_a_lab_changes_in_manifests_is_shown_out_of_the_cache() {
+    let user = User::new();
+    user.ends(&["plan", "primer", "--manifests"], Exit::Usage).tells(&["installs no Calico by manifests"]);
+    let words = ["plan", "calico-3.32", "--manifests"];
+    user.ends(&words, Exit::Offline).tells(&["calico-manifest", "calicolab fetch calico-3.32"]);
+    // Another manifest of the same shape, and a lock that means it.
+    let manifest = include_str!("../../../src/install/manifest/samples/calico-3.32.yaml");
+    let digest = Digest::Sha256(Sha256::digest(manifest).into());
+    let file = Cache::at(user.path("cache/calicolab")).file(&digest);
+    std::fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+    std::fs::write(&file, manifest).expect("written");
+    let labs = user.path("labs");
+    user.ends(&["labs", "export", &labs], Exit::Done);
+    let lock = format!("{labs}/labs/calico-3.32/lock.yaml");
+    let text = std::fs::read_to_string(&lock).expect("exported");
+    let (before, after) = text.split_once("- name: calico-manifest\n").expect("it is pinned");
+    let (source, rest) = after.split_once("  digest: ").expect("with a digest");
+    let rest: Vec<&str> = rest.split_inclusive('\n').skip(1).filter(|line| *line != "  bytes: 349572\n").collect();
+    let own = format!("{before}- name: calico-manifest\n{source}  digest: {digest}\n{}", rest.concat());
+    std::fs::write(&lock, own).expect("written");
+    let words = ["--labs", &labs, "plan", "calico-3.32", "--manifests", "--set", "calico.encapsulation=none"];
+    let said = user.ends(&words, Exit::Done);
+    for part in ["calico-manifest DaemonSet/calico-node", "value: 'cidr=198.1", "+  veth_mtu: '1500'"] {
+        assert!(said.out.contains(part), "{part} in {}", said.out);
+    }
+    let json = user.json(&[&words[..], &["-o", "json"]].concat());
+    assert_eq!(json[0]["object"], "ConfigMap/calico-config");
+    // Bytes that are not those of the lock are nothing.
+    std::fs::write(&file, "kind: Changed").expect("written");
+    user.ends(&words, Exit::Offline);
 }

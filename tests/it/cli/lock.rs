@@ -67,7 +67,7 @@ fn served(files: &Mutex<HashMap<String, Vec<u8>>>, path: &str) -> Response {
 fn lab(user: &User, artifacts: &str) -> String {
     let folder = user.path("mine");
     let text = format!(
-        "schema: 1\nabout: a\nimage: debian-12-cloud\ninstaller: kubeadm\nnodes: {{count: 2}}\nartifacts:\n{artifacts}"
+        "schema: 1\nabout: a\nimage: debian-12-cloud\ninstaller: kubeadm\nnodes: {{count: 2}}\nkubernetes: {{version: 1.2.3}}\nartifacts:\n{artifacts}"
     );
     std::fs::create_dir_all(format!("{folder}/labs/mine")).expect("made");
     std::fs::write(format!("{folder}/labs/mine/lab.yaml"), text).expect("written");

@@ -5,11 +5,11 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use calicolab::artifact::cache::Cache;
 use calicolab::artifact::image;
-use calicolab::artifact::store::Cache;
 use calicolab::failure::Exit;
 use calicolab::lab::builtin::Library;
-use calicolab::lab::pin::Digest;
+use calicolab::lab::pin::{Digest, Pin, Source};
 use sha2::{Digest as _, Sha256, Sha512};
 
 use super::{Said, User};
@@ -39,6 +39,23 @@ impl Tiny {
             tiny.put(&digest, &bytes);
         }
         tiny.put_image();
+        tiny
+    }
+
+    /// All of it there but its first file, which `pin` is now.
+    pub fn wanting(pin: &Pin) -> Self {
+        let tiny = Self::new();
+        let (_, digest, bytes) = &files()[0];
+        let Source::Url { urls, .. } = &pin.source else { panic!("a file of a server") };
+        for file in ["lab.yaml", "lock.yaml"] {
+            let path = Path::new(&tiny.labs()).join("labs/tiny").join(file);
+            let text = std::fs::read_to_string(&path).expect("written");
+            let text = text
+                .replace("http://127.0.0.1:1/alpha", &urls[0])
+                .replace(&digest.to_string(), &pin.digest.to_string())
+                .replace(&format!("bytes: {}\n", bytes.len()), &format!("bytes: {}\n", pin.bytes.expect("known")));
+            write(path, text).expect("written");
+        }
         tiny
     }
 

@@ -1,6 +1,7 @@
 //! A run killed ten times at random moments: what it wrote is there, and is not fetched again.
 
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, Bytes};
@@ -8,7 +9,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures::StreamExt as _;
 
-use super::{Place, as_told, content, length, pin};
+use super::{content, fetching, length, part, pin};
+use crate::cli::tiny::Tiny;
 use crate::support::waiting::eventually;
 
 const SIZE: usize = 24 << 20;
@@ -69,12 +71,11 @@ impl Server {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_kills_and_no_byte_is_fetched_twice_beyond_one_buffer() {
-    const NAME: &str = "download::kills::ten_kills_and_no_byte_is_fetched_twice_beyond_one_buffer";
-    as_told().await;
-    let (place, bytes) = (Place::new(), content(SIZE));
+    let bytes = content(SIZE);
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
     let pin = pin(format!("http://{}/", listener.local_addr().expect("bound")), &bytes);
-    let part = place.part(&pin);
+    let lab = Tiny::wanting(&pin);
+    let part = part(&lab.cache(), &pin);
     let server = Arc::new(Server { bytes: bytes.clone().into(), part: part.clone(), sent: Mutex::default() });
     let serving = Arc::clone(&server);
     let router = axum::Router::new().fallback(async move |headers: HeaderMap| serving.answer(&headers));
@@ -82,7 +83,7 @@ async fn ten_kills_and_no_byte_is_fetched_twice_beyond_one_buffer() {
 
     let mut lengths = vec![0];
     for kill in 1..=10 {
-        let mut run = place.process(NAME, &pin).spawn().expect("it starts");
+        let mut run = fetching(&lab).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
         // Somewhere in the next tenth of the file, to the byte.
         let random = getrandom::u32().expect("randomness") as usize % (SIZE / 11);
         let moment = ((kill - 1) * SIZE / 11 + random) as u64;
@@ -97,9 +98,9 @@ async fn ten_kills_and_no_byte_is_fetched_twice_beyond_one_buffer() {
         assert!(upto - there <= AHEAD + PIECE as u64, "{} bytes were held back", upto - there);
         lengths.push(there);
     }
-    let status = tokio::process::Command::from(place.process(NAME, &pin)).status().await.expect("it starts");
+    let status = tokio::process::Command::from(fetching(&lab)).status().await.expect("it starts");
     assert!(status.success());
-    assert_eq!(std::fs::read(place.cache().file(&pin.digest)).expect("there"), bytes);
+    assert_eq!(std::fs::read(lab.cache().file(&pin.digest)).expect("there"), bytes);
     let sent = server.sent();
     assert_eq!(sent.begins, lengths, "each run goes on exactly where the last one was killed");
     let twice = sent.all - SIZE as u64;

@@ -1,14 +1,14 @@
-//! The archive of an image, read by those who are to take it: containerd, and skopeo in docker's and OCI's way.
+//! The archive of an image, taken by those who are to take it: containerd, docker, and skopeo in docker's and OCI's way.
 
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 
-use calicolab::artifact::store::Derived;
+use calicolab::artifact::verified::Derived;
 use serde_json::Value;
 
+use super::engine::Engine;
 use super::*;
 use crate::support::registry::PROGRAMS;
-use crate::support::waiting::eventually;
 
 /// An image in both families, pushed, fetched and packed.
 async fn packed(home: &Home, family: Family, reference: &str) -> (Image, Derived) {
@@ -78,59 +78,10 @@ async fn the_same_image_gives_the_same_bytes_and_a_damaged_one_is_made_anew() {
     assert_eq!((again.path(), again.digest()), (one.path(), two.digest()));
 }
 
-/// Containerd with folders of its own, in namespaces of its own: it mounts what it unpacks.
-struct Containerd {
-    child: Child,
-    folder: tempfile::TempDir,
-}
-
-impl Containerd {
-    async fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let place = |name: &str| folder.path().join(name).display().to_string();
-        let config = "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n";
-        std::fs::write(place("config.toml"), config).expect("written");
-        let log = std::fs::File::create(place("log")).expect("made");
-        let program = Path::new(PROGRAMS).join("usr/bin/containerd");
-        assert!(program.exists(), "{} is missing: run scripts/test-programs.sh", program.display());
-        let mut child = Command::new("unshare")
-            .args(["--user", "--map-root-user", "--mount"])
-            .arg(program)
-            .args(["--config", &place("config.toml"), "--root", &place("root"), "--state", &place("state")])
-            .args(["--address", &place("sock")])
-            .stdin(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("unshare is needed (sudo apt-get install util-linux)");
-        eventually("containerd listens", || {
-            let log = || std::fs::read_to_string(place("log")).expect("a log");
-            assert!(child.try_wait().expect("asked").is_none(), "containerd ended: {}", log());
-            log().contains("successfully booted").then_some(())
-        })
-        .await;
-        Self { child, folder }
-    }
-
-    fn ctr(&self, words: &[&str]) -> String {
-        let program = Path::new(PROGRAMS).join("usr/bin/ctr");
-        let socket = self.folder.path().join("sock");
-        let output = Command::new(program).arg("--address").arg(socket).args(words).output().expect("ctr runs");
-        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).expect("text")
-    }
-}
-
-impl Drop for Containerd {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[tokio::test]
 async fn containerd_imports_and_unpacks_it() {
     let home = Home::new();
-    let containerd = Containerd::start().await;
+    let containerd = Engine::containerd().await;
     let hex = "11".repeat(32);
     let by_digest = format!("quay.example/lab/probe@sha256:{hex}");
     for (family, name, shown) in [
@@ -140,12 +91,25 @@ async fn containerd_imports_and_unpacks_it() {
     ] {
         let (image, archive) = packed(&home, family, name).await;
         let tar = archive.path().display().to_string();
-        containerd.ctr(&["images", "import", "--snapshotter", "native", &tar]);
-        let listed = containerd.ctr(&["images", "ls"]);
+        containerd.asked(&["images", "import", "--snapshotter", "native", &tar]);
+        let listed = containerd.asked(&["images", "ls"]);
         let line = listed.lines().find(|line| line.starts_with(shown)).unwrap_or_else(|| panic!("{shown}:\n{listed}"));
         assert!(line.contains(&image.digest().to_string()), "{line}");
-        let checked = containerd.ctr(&["images", "check", "--snapshotter", "native"]);
+        let checked = containerd.asked(&["images", "check", "--snapshotter", "native"]);
         let line = checked.lines().find(|line| line.starts_with(shown)).expect("listed");
         assert!(line.contains("complete") && line.trim_end().ends_with("true"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn docker_loads_it_under_its_name() {
+    let (home, docker) = (Home::new(), Engine::docker().await);
+    for (family, name) in [(Family::Docker, "busybox:1.28"), (Family::Oci, "quay.example/lab/probe:v1")] {
+        let (image, archive) = packed(&home, family, name).await;
+        let said = docker.asked(&["load", "--input", &archive.path().display().to_string()]);
+        assert!(said.contains(&format!("Loaded image: {name}")), "{said}");
+        // Docker's own name for it is the sum of its configuration.
+        let listed = docker.asked(&["image", "inspect", "--format", "{{.Id}} {{len .RootFS.Layers}}", name]);
+        assert_eq!(listed.trim(), format!("{} 3", sha256(&image.config)));
     }
 }

@@ -31,15 +31,16 @@ case $verb in
     ip -n "$netns" route add default via 169.254.1.1
     ip -n "$netns" neigh add 169.254.1.1 lladdr "$(ip -o link show "$outside" | sed 's/.*ether \([^ ]*\).*/\1/')" dev eth0
     echo "$address" >"$d/ip"
-    ROOT=$ROOT setsid ip netns exec "$netns" unshare -m sh -c 'mount -t tmpfs tmp $ROOT/tmp; mount -t proc proc $ROOT/proc
+    ROOT=$ROOT setsid ip netns exec "$netns" unshare -m sh -ec 'mount -t tmpfs tmp $ROOT/tmp; mount -t proc proc $ROOT/proc
       mount --bind /dev $ROOT/dev; echo $$ >"$0/pid"; exec chroot $ROOT /bin/env PATH=/bin "$@"' "$d" "$@" </dev/null >/dev/null 2>&1 &
     until [ -s "$d/pid" ]; do :; done
     echo "$address";;
   exec) exec nsenter -t "$(cat "$d/pid")" -m -n chroot "$ROOT" /bin/env PATH=/bin "$@";;
   del)
     [ -e "$d" ] || exit 0
-    for pid in $(ip netns pids "$netns"); do kill -9 "$pid" || true; done
-    while [ -n "$(ip netns pids "$netns")" ]; do :; done
+    exec 2>>"$PODS.log"; set -x
+    # One that is being made may enter its namespace only now.
+    while pids=$(ip netns pids "$netns"); [ -n "$pids" ]; do kill -9 $pids || true; done
     ip netns del "$netns"
     rm -r "$d";;
 esac
@@ -77,8 +78,26 @@ pub fn list(birds: &Birds, index: usize) -> Vec<String> {
 
 /// Wait until no node has a container: nodes remove them by themselves once they are told.
 pub async fn until_none(birds: &Birds) {
+    let _why = Removals(birds);
     let none = || (0..birds.plan.nodes.len()).all(|index| list(birds, index).is_empty()).then_some(());
     eventually("the containers go away", none).await;
+}
+
+/// What removing containers printed: nobody waits for it, so a test that fails says it, the last line first.
+struct Removals<'a>(&'a Birds);
+
+impl Drop for Removals<'_> {
+    #[expect(clippy::print_stderr, reason = "a test's own words")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for index in 0..self.0.plan.nodes.len() {
+                let log = self.0.node_folder(index).join("pods.log");
+                let text = fs::read_to_string(&log).unwrap_or_default();
+                eprintln!("{}:", log.display());
+                text.lines().rev().take(20).for_each(|line| eprintln!("  {line}"));
+            }
+        }
+    }
 }
 
 /// Run a program in a node's namespace.

@@ -21,6 +21,7 @@ fn proof(bad: &[(&str, Verdict)]) -> Proof {
         schema: 1,
         cluster: plan.cluster.clone(),
         plan: plan_digest(&plan),
+        without_stability: false,
         nonce: samples::NONCE.into(),
         started: jiff::Timestamp::UNIX_EPOCH,
         took: Duration::from_millis(6100),

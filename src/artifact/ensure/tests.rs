@@ -1,7 +1,10 @@
 //! The store against a real HTTP server on loopback: one download, resumed, healed, and nothing while offline.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::artifact::support::{Fixture, content};
+use crate::lab::pin::Digest;
 
 #[tokio::test]
 async fn twenty_callers_make_one_download() {

@@ -1,0 +1,111 @@
+//! Plan -> what the lab itself runs in its cluster: manifests, rendered strictly and parsed again.
+
+use std::collections::BTreeMap;
+
+use minijinja::Value;
+use serde::Serialize;
+
+use super::{RenderError, environment, seen, template_error};
+use crate::lab::builtin::Library;
+use crate::lab::file::Installer;
+use crate::lab::pin::Source;
+use crate::lab::plan::Plan;
+use crate::lab::problem::{Problem, Problems};
+use crate::lab::tree;
+
+#[cfg(test)]
+mod tests;
+
+/// One of our own manifests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddOn {
+    /// The namespace that the others are in.
+    Namespace,
+    /// The cluster's DNS, where the installer brings none.
+    Dns,
+    /// A pod on every node.
+    Probe,
+    /// A service with two backends.
+    Backends,
+    /// The policy that denies the backends to all.
+    Deny,
+    /// The policy that allows them to the probes.
+    Allow,
+}
+
+impl AddOn {
+    fn template(self) -> &'static str {
+        match self {
+            Self::Namespace => "manifests/namespace.yaml",
+            Self::Dns => "manifests/dns.yaml",
+            Self::Probe => "manifests/probe.yaml",
+            Self::Backends => "manifests/backends.yaml",
+            Self::Deny => "manifests/deny.yaml",
+            Self::Allow => "manifests/allow.yaml",
+        }
+    }
+}
+
+/// What `up` applies, in its order; the policies are only the proof's.
+pub fn manifests(plan: &Plan, library: &Library) -> Result<Vec<(AddOn, String)>, RenderError> {
+    let all = [AddOn::Namespace, AddOn::Dns, AddOn::Probe, AddOn::Backends];
+    let wanted = all.into_iter().filter(|add_on| *add_on != AddOn::Dns || plan.installer == Installer::Binaries);
+    wanted.map(|add_on| Ok((add_on, manifest(plan, add_on, library)?))).collect()
+}
+
+/// One manifest, for the master to apply. `manifests/README.md` says what templates can use.
+pub fn manifest(plan: &Plan, add_on: AddOn, library: &Library) -> Result<String, RenderError> {
+    let (template, node) = (add_on.template(), &plan.master);
+    let found = library.template(template).map_err(|source| RenderError::Library { node: node.clone(), source })?;
+    let text = environment(library, &plan.installer.to_string())
+        .get_template(template)
+        .and_then(|ready| ready.render(context(plan)))
+        .map_err(|error| template_error(&error, template, node, library))?;
+    let not_readable =
+        |source| RenderError::NotReadable { template: found.shown, what: "manifests", node: node.clone(), source };
+    check(&text).map_err(not_readable)?;
+    Ok(text)
+}
+
+/// The lab's release of Kubernetes as templates see it.
+#[derive(Serialize)]
+struct Served {
+    version: String,
+    minor: u16,
+}
+
+fn context(plan: &Plan) -> Value {
+    let served = plan
+        .kubernetes
+        .as_ref()
+        .map(|kubernetes| kubernetes.version)
+        .map(|release| Served { version: release.to_string(), minor: release.minor });
+    let images: BTreeMap<&str, &str> = plan
+        .artifacts
+        .iter()
+        .filter_map(|placed| match &placed.pin.source {
+            Source::Oci { reference } => Some((placed.pin.name.as_str(), reference.as_str())),
+            Source::Apt { .. } | Source::Url { .. } => None,
+        })
+        .collect();
+    minijinja::context! {
+        kubernetes => served.map_or(Value::UNDEFINED, seen),
+        net => seen(&plan.network),
+        image => seen(images),
+        cluster => plan.cluster.as_str(),
+        lab => plan.lab.as_str(),
+    }
+}
+
+/// Every document is a group of keys, none of them twice.
+fn check(text: &str) -> Result<(), Problems> {
+    let mut found = Vec::new();
+    for document in tree::parse_all(text, "manifest")? {
+        found.extend(tree::repeated_keys(&document));
+        if !matches!(document.value, tree::Value::Map(_)) {
+            let reason = format!("{} where an object is expected", document.value.kind());
+            found.push(Problem::new(&document.at, reason));
+        }
+    }
+    Problems::none_or(found)
+}
