@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use base64::Engine as _;
 use serde_json::{Value, json};
 
 use super::InstallError;
@@ -38,7 +39,9 @@ impl Primer<'_> {
     /// Bring `node` to where its units start by themselves. Safe to repeat.
     pub async fn install(&self, node: &NodeName, machine: &Machine, remote: &Remote) -> Result<(), InstallError> {
         let failed = |source| InstallError::Ssh { node: node.clone(), source: Box::new(source) };
-        remote.put_many(self.files(node), LIMIT).await.map_err(failed)?;
+        let upload =
+            |(path, bytes): (&str, Vec<u8>)| Upload { path: path.into(), mode: 0o600, content: Content::Bytes(bytes) };
+        remote.put_many(self.files(node).into_iter().map(upload).collect(), LIMIT).await.map_err(failed)?;
         let (way, input) = if machine.payload_attached {
             ("disk", Input::Empty)
         } else {
@@ -53,12 +56,22 @@ impl Primer<'_> {
         }
     }
 
-    fn files(&self, node: &NodeName) -> Vec<Upload> {
-        let secret = |path: &str, text: &str| Upload {
-            path: path.into(),
-            mode: 0o600,
-            content: Content::Bytes(text.as_bytes().to_vec()),
-        };
+    /// The same as a shell's text, for who has no session of ours: run as root on `node`, with the payload attached as a
+    /// disk. It holds what only root may read there.
+    pub fn script(&self, node: &NodeName) -> String {
+        let mut text = String::from("set -eu\n");
+        for (path, bytes) in self.files(node) {
+            let (folder, _) = path.rsplit_once('/').expect("an absolute path");
+            let bytes = base64::engine::general_purpose::STANDARD.encode(bytes);
+            // Writing into a String cannot fail.
+            let _ = write!(text, "mkdir -p {folder}\n(umask 077 && base64 -d >{path}) <<'.'\n{bytes}\n.\n");
+        }
+        text + "set -- disk\n" + PLACE
+    }
+
+    /// What is put on `node`, for root alone: paths and bytes.
+    fn files(&self, node: &NodeName) -> Vec<(&'static str, Vec<u8>)> {
+        let secret = |path: &'static str, text: &str| (path, text.as_bytes().to_vec());
         let own = &self.pki.nodes[node];
         let mut files = vec![
             secret("/etc/calicolab/pki/ca.crt", &self.pki.authority),

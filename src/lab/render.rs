@@ -160,6 +160,7 @@ fn context(plan: &Plan, name: &NodeName, node: &NodePlan, user: &str, secrets: &
         dns_servers => plan.dns_servers().map(|(_, address)| address.to_string()).collect::<Vec<_>>(),
         net => seen(&plan.network),
         bgp => seen(&plan.bgp),
+        image => seen(manifests::images(plan)),
         cluster => plan.cluster.as_str(),
         lab => plan.lab.as_str(),
         user => user,

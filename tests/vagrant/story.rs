@@ -10,8 +10,9 @@ use crate::libvirt::{names, ok};
 
 /// The tests.
 pub const ALL: &[Test] = &[
+    ("the_primer_is_proven", the_primer_is_proven),
     ("contract_of_providers", contract_of_providers),
-    ("both_cards_lead_where_they_should", both_cards_lead_where_they_should),
+    ("plain_vagrant_needs_nothing_of_us", plain_vagrant_needs_nothing_of_us),
     ("what_is_rendered_is_valid", what_is_rendered_is_valid),
 ];
 
@@ -34,9 +35,10 @@ fn contract_of_providers() {
     });
 }
 
-fn both_cards_lead_where_they_should() {
+/// Three machines, whose cards lead where they should.
+fn the_primer_is_proven() {
     let lab = Lab::new();
-    lab.ok(&["up", "--nodes", "2"]);
+    lab.ok(&["up"]);
     let ways = lab.on("calico-02", "ip -4 route show default");
     assert!(ways.contains("dev nat0"), "{ways}");
     // The host is on no lab network.
@@ -55,6 +57,42 @@ pub fn foreign(name: &str) {
     );
     std::fs::write(&path, text).expect("written");
     ok(&["define", &path.display().to_string()]);
+}
+
+/// What `vagrantfile` writes is brought up by Vagrant alone, and taken away by it.
+fn plain_vagrant_needs_nothing_of_us() {
+    let (lab, folder) = (Lab::new(), tempfile::tempdir().expect("a folder"));
+    let path = folder.path().display().to_string();
+    lab.ok(&["vagrantfile", "primer", "--nodes", "2", "-o", &path]);
+    // It is somebody's by now.
+    let told = lab.ends(&["vagrantfile", "primer", "-o", &path], 11);
+    assert!(told.contains("something in it already"), "{told}");
+    let vagrant = |words: &[&str]| {
+        let out = Command::new("vagrant").args(words).current_dir(folder.path()).output();
+        let out = out.expect("scripts/libvirt.sh install");
+        let said = String::from_utf8_lossy(&out.stdout).into_owned();
+        assert!(out.status.success(), "vagrant {words:?}: {said}{}", String::from_utf8_lossy(&out.stderr));
+        said
+    };
+    vagrant(&["validate"]);
+    vagrant(&["up", "--provider=libvirt"]);
+    let mut said = String::new();
+    crate::lab::eventually("the session is Established", || {
+        said = vagrant(&["ssh", "calico-01", "-c", "sudo birdc show protocols"]);
+        said.contains("Established").then_some(())
+    });
+    vagrant(&["destroy", "-f"]);
+    let all = std::fs::read_dir(folder.path().join("libvirt")).expect("there").flatten();
+    let nets = all.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".xml")?.to_owned()));
+    for name in nets {
+        for list in ["list", "net-list", "pool-list"] {
+            assert_eq!(names(list, &name), [""; 0], "{list}");
+        }
+    }
+    for line in vagrant(&["box", "list"]).lines().filter_map(|line| line.split_ascii_whitespace().next()) {
+        vagrant(&["box", "remove", "--force", line]);
+    }
+    lab.nothing_left();
 }
 
 /// Vagrant itself says whether it would take the file: for libvirt whole; for VirtualBox, which need not be here, all

@@ -31,6 +31,12 @@ pub enum AddOn {
     Deny,
     /// The policy that allows them to the probes.
     Allow,
+    /// DNS as it was in 2015.
+    SkyDns,
+    /// The web page of 2015.
+    KubeUi,
+    /// A pod to look names up from, as the tutorials of 2016 had it.
+    Busybox,
 }
 
 impl AddOn {
@@ -42,15 +48,22 @@ impl AddOn {
             Self::Backends => "manifests/backends.yaml",
             Self::Deny => "manifests/deny.yaml",
             Self::Allow => "manifests/allow.yaml",
+            Self::SkyDns => "manifests/coreos/skydns.yaml",
+            Self::KubeUi => "manifests/coreos/kube-ui.yaml",
+            Self::Busybox => "manifests/coreos/busybox.yaml",
         }
     }
 }
 
 /// What `up` applies, in its order; the policies are only the proof's.
 pub fn manifests(plan: &Plan, library: &Library) -> Result<Vec<(AddOn, String)>, RenderError> {
-    let all = [AddOn::Namespace, AddOn::Dns, AddOn::Probe, AddOn::Backends];
-    let wanted = all.into_iter().filter(|add_on| *add_on != AddOn::Dns || plan.installer == Installer::Binaries);
-    wanted.map(|add_on| Ok((add_on, manifest(plan, add_on, library)?))).collect()
+    use AddOn::{Backends, Busybox, Dns, KubeUi, Namespace, Probe, SkyDns};
+    let wanted = match plan.installer {
+        Installer::Coreos => &[SkyDns, KubeUi, Busybox][..],
+        Installer::Binaries => &[Namespace, Dns, Probe, Backends],
+        Installer::Primer | Installer::Kubeadm => &[Namespace, Probe, Backends],
+    };
+    wanted.iter().map(|&add_on| Ok((add_on, manifest(plan, add_on, library)?))).collect()
 }
 
 /// One manifest, for the master to apply. `manifests/README.md` says what templates can use.
@@ -80,21 +93,26 @@ fn context(plan: &Plan) -> Value {
         .as_ref()
         .map(|kubernetes| kubernetes.version)
         .map(|release| Served { version: release.to_string(), minor: release.minor });
-    let images: BTreeMap<&str, &str> = plan
-        .artifacts
-        .iter()
-        .filter_map(|placed| match &placed.pin.source {
-            Source::Oci { reference } => Some((placed.pin.name.as_str(), reference.as_str())),
-            Source::Apt { .. } | Source::Url { .. } => None,
-        })
-        .collect();
     minijinja::context! {
         kubernetes => served.map_or(Value::UNDEFINED, seen),
         net => seen(&plan.network),
-        image => seen(images),
+        image => seen(images(plan)),
         cluster => plan.cluster.as_str(),
         lab => plan.lab.as_str(),
     }
+}
+
+/// The lab's container images by their artifacts' names, those too that nobody could pin yet.
+pub(super) fn images(plan: &Plan) -> BTreeMap<&str, &str> {
+    let pinned = plan.artifacts.iter().map(|placed| (&placed.pin.name, &placed.pin.source));
+    let wanted = plan.missing.iter().map(|wanted| (&wanted.name, &wanted.source));
+    pinned
+        .chain(wanted)
+        .filter_map(|(name, source)| match source {
+            Source::Oci { reference } => Some((name.as_str(), reference.as_str())),
+            Source::Apt { .. } | Source::Url { .. } => None,
+        })
+        .collect()
 }
 
 /// Every document is a group of keys, none of them twice.

@@ -31,6 +31,8 @@ pub struct Surroundings<'a> {
     pub boot: Option<Boot>,
     /// Whether a disk with the artifacts lies in the pool.
     pub payload: bool,
+    /// Where people call Vagrant themselves: the SHA-256 of the box beside the file.
+    pub plain: Option<&'a str>,
     /// What libvirt's things are called.
     pub names: Names<'a>,
     /// The network between the machines and the host.
@@ -130,6 +132,9 @@ mod tests {
             let plan = example::planned(&example::lab(&["calico-01", "calico-02", "calico-03"]), "demo");
             insta::assert_snapshot!(format!("vagrantfile_{name}"), vagrantfile(&plan, &around(&plan, emulated)));
         }
+        let plan = example::planned(&example::lab(&["calico-01"]), "demo");
+        let plain = Surroundings { plain: Some("00aa"), key: "ssh/key", ..around(&plan, true) };
+        insta::assert_snapshot!("vagrantfile_plain", vagrantfile(&plan, &plain));
     }
 
     #[test]
@@ -151,6 +156,7 @@ mod tests {
             emulated,
             boot: emulated.then_some(boot),
             payload: emulated,
+            plain: None,
             names: Names { base: "cl00", nat: "cl00n", lab: "cl00l" },
             uplink: "10.64.3.0/24".parse().expect("a network"),
             nodes: plan.nodes.map(|_, node| Given {

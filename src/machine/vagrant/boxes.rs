@@ -49,9 +49,7 @@ pub async fn disk(image: &Image, folder: &Path) -> Result<(PathBuf, u64), Provid
 /// Give the box to Vagrant, in place of any that has its name: with the digest it must have when Vagrant reads it.
 pub async fn add(client: &Client, names: &Names, disk: &Path, size: u64) -> Result<(), ProviderError> {
     let packed = disk.with_extension("box");
-    let (from, to) = (disk.to_path_buf(), packed.clone());
-    let written = tokio::task::spawn_blocking(move || write(&from, &to, size));
-    let digest = written.await.map_err(io::Error::other).flatten().map_err(failed("writing", &packed))?;
+    let digest = self::packed(disk, &packed, size).await?;
     let name = name(names);
     let path = text(&packed)?;
     let words =
@@ -59,6 +57,13 @@ pub async fn add(client: &Client, names: &Names, disk: &Path, size: u64) -> Resu
     let added = client.verb(&[&["box", "add"], &words[..], &[&path]].concat(), "giving the box to Vagrant").await;
     let removed = fs::remove_file(&packed).map_err(failed("removing", &packed));
     added.and(removed)
+}
+
+/// Write a box with this disk; its SHA-256 in hex.
+pub async fn packed(disk: &Path, to: &Path, size: u64) -> Result<String, ProviderError> {
+    let (from, into) = (disk.to_path_buf(), to.to_path_buf());
+    let written = tokio::task::spawn_blocking(move || write(&from, &into, size));
+    written.await.map_err(io::Error::other).flatten().map_err(failed("writing", to))
 }
 
 /// A box: a tar with the disk and what Vagrant wants to know of it. Its SHA-256.

@@ -6,7 +6,9 @@ mod disks;
 mod domains;
 mod end;
 mod host;
+mod plain;
 mod said;
+mod sheet;
 mod things;
 mod virsh;
 
@@ -21,14 +23,16 @@ use self::client::Client;
 use self::disks::{Disks, Volume};
 use self::domains::Made;
 use self::said::{What, short};
+use self::sheet::Sheet;
 use super::qemu::accel::{self, Accel, Accelerator};
-use super::{Found, Kind, Lack, Machine, Names, Order, Place, Power, Provider, ProviderError, Target, Uplink};
+use super::{Found, Kind, Lack, Machine, Names, Order, Place, Power, Provider, ProviderError, Target};
 use crate::durable;
 use crate::event::Step;
 use crate::lab::name::{NodeName, PerNode};
 use crate::lab::placement::Away;
 use crate::lab::plan::Plan;
-use crate::lab::render::{self, Boot, Given, Surroundings};
+
+pub use self::plain::Plain;
 
 const SSH: u16 = 22;
 
@@ -86,8 +90,8 @@ impl Provider for Vagrant {
         });
         let path = folder.join("Vagrantfile");
         let emulated = self.accelerator().await.accel == Accel::Tcg;
-        durable::write(&path, vagrantfile(order, &names, uplink, emulated).as_bytes(), 0o600)
-            .map_err(failed("writing", &path))?;
+        let sheet = Sheet { plan, image, seeds, names: &names, uplink, emulated };
+        durable::write(&path, sheet.driven().as_bytes(), 0o600).map_err(failed("writing", &path))?;
 
         let running = domains::all(&names).await?;
         let runs = |node: &NodeName| running.contains(&(node.clone(), Power::Running));
@@ -157,40 +161,13 @@ fn home(place: &Place) -> PathBuf {
     place.folder.join("vm").join("vagrant")
 }
 
+// What disks are called in the pool.
+const KERNEL: &str = "vmlinuz";
+const INITRD: &str = "initrd";
 const PAYLOAD: &str = "payload.tar";
 
 fn seed_volume(node: &NodeName) -> String {
     format!("{node}-seed.img")
-}
-
-fn vagrantfile(order: &Order<'_>, names: &Names, uplink: Uplink, emulated: bool) -> String {
-    let &Order { place, plan, image, seeds, .. } = order;
-    let pool = things::pool_path(names);
-    // Emulated processors keep wrong time by their own counters on a busy host.
-    let clock = if emulated { " clocksource=hpet" } else { "" };
-    let boot = image.boot.as_ref().map(|boot| Boot {
-        kernel: format!("{pool}/vmlinuz"),
-        initrd: format!("{pool}/initrd"),
-        cmdline: format!("{}{clock}", boot.cmdline),
-    });
-    let (nat, lab) = (names.nat(), names.lab());
-    let around = Surroundings {
-        label: &place.label,
-        box_name: &boxes::name(names),
-        user: &image.user,
-        key: "../../ssh/key",
-        emulated,
-        boot,
-        payload: seeds.values().any(|seed| seed.payload.is_some()),
-        names: render::Names { base: names.base(), nat: &nat, lab: &lab },
-        uplink: uplink.network(),
-        nodes: plan.nodes.map(|node, sizes| Given {
-            uuid: things::uuid(names.label(), &names.instance(node)),
-            address: uplink.address(sizes.index),
-            gateway: uplink.gateway,
-        }),
-    };
-    render::vagrantfile(plan, &around)
 }
 
 /// Bring everything into libvirt and Vagrant that machines are made from.
@@ -218,8 +195,8 @@ async fn bring(
     let raw = |name: &str, from: &Path, bytes| Volume { name: name.into(), from: from.into(), bytes };
     let mut volumes = Vec::new();
     if let Some(boot) = &image.boot {
-        volumes.push(raw("vmlinuz", &boot.kernel, length(&boot.kernel)?));
-        volumes.push(raw("initrd", &boot.initrd, length(&boot.initrd)?));
+        volumes.push(raw(KERNEL, &boot.kernel, length(&boot.kernel)?));
+        volumes.push(raw(INITRD, &boot.initrd, length(&boot.initrd)?));
     }
     if let Some(payload) = seeds.values().find_map(|seed| seed.payload.as_deref()) {
         volumes.push(raw(PAYLOAD, payload, length(payload)?));
