@@ -13,7 +13,7 @@ help:
 	@echo 'make up       build calicolab and bring the lab "$(LAB)" up, proven (LAB=… for another, FLAGS=… for flags)'
 	@echo 'make test     run the tests: real sshd, BIRD, etcd and containers, no virtual machine'
 	@echo 'make e2e      run the story of `up` in real virtual machines, and in containers of a real LXD (as root)'
-	@echo 'make vagrant  the same story by Vagrant with libvirt (as root; a quarter of an hour and more in software)'
+	@echo 'make vagrant  the same story by Vagrant with libvirt (as root; an hour and more in software, so no part of CI)'
 	@echo 'make soak     kill `up` at every happening and see that `down` leaves nothing; eleven faults in machines'
 	@echo 'make bench    measure the store against curl, aria2c and sha256sum, and `up` (QEMU, LXD) against hand-written scripts'
 	@echo 'make setup    install what building and the machines need (all targets above do this first)'
