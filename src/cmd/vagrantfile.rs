@@ -44,8 +44,8 @@ pub async fn vagrantfile(cx: &Cx<'_>, want: &Want, folder: &Path) -> Result<(), 
         write(&folder.join("README.md"), &readme(&plan), 0o644)?;
         let primer = Primer { plan: &plan, pki: &own.pki, payload: &bytes.payload };
         let installs = plan.nodes.map(|node, _| primer.script(node));
-        let plain = Plain { plan: &plan, image: &bytes.image, seeds: &seeds, installs: &installs };
-        let written = Vagrant::default().write_plain(&plain, &folder, &cx.events).await;
+        let wanted = Plain { plan: &plan, image: &bytes.image, seeds: &seeds, installs: &installs };
+        let written = Vagrant::default().write_plain(&wanted, &folder, &cx.events).await;
         written.map_err(|error| unwritten(&folder).because(&error))?;
         Ok(((), format!("{} for {}", folder.display(), counted(plan.nodes.len(), "machine"))))
     };

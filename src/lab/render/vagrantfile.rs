@@ -133,8 +133,8 @@ mod tests {
             insta::assert_snapshot!(format!("vagrantfile_{name}"), vagrantfile(&plan, &around(&plan, emulated)));
         }
         let plan = example::planned(&example::lab(&["calico-01"]), "demo");
-        let plain = Surroundings { plain: Some("00aa"), key: "ssh/key", ..around(&plan, true) };
-        insta::assert_snapshot!("vagrantfile_plain", vagrantfile(&plan, &plain));
+        let alone = Surroundings { plain: Some("00aa"), key: "ssh/key", ..around(&plan, true) };
+        insta::assert_snapshot!("vagrantfile_plain", vagrantfile(&plan, &alone));
     }
 
     #[test]
