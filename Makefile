@@ -7,12 +7,13 @@ PREFIX  ?= $(HOME)/.local
 BINARY  := target/release/calicolab
 FLAGS   ?=
 
-.PHONY: help setup build up down test e2e soak bench lint install
+.PHONY: help setup build up down test e2e vagrant soak bench lint install
 
 help:
 	@echo 'make up       build calicolab and bring the lab "$(LAB)" up, proven (LAB=… for another, FLAGS=… for flags)'
 	@echo 'make test     run the tests: real sshd, BIRD, etcd and containers, no virtual machine'
 	@echo 'make e2e      run the story of `up` in real virtual machines, and in containers of a real LXD (as root)'
+	@echo 'make vagrant  the same story by Vagrant with libvirt (as root; an hour and more in software, so no part of CI)'
 	@echo 'make soak     kill `up` at every happening and see that `down` leaves nothing; fifteen faults in machines'
 	@echo 'make bench    measure the store against curl, aria2c and sha256sum, and `up` (QEMU, LXD) against hand-written scripts'
 	@echo 'make setup    install what building and the machines need (all targets above do this first)'
@@ -45,6 +46,10 @@ e2e: setup
 	$(CARGO) test --locked --test lxd -- $(FLAGS)
 	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=scripts/as-user.sh \
 		$(CARGO) test --locked --test machines -- --test-threads=1 --nocapture $(FLAGS)
+
+vagrant: setup
+	scripts/libvirt.sh install
+	$(CARGO) test --locked --test vagrant -- $(FLAGS)
 
 soak: setup
 	@scripts/test-programs.sh

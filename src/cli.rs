@@ -244,6 +244,17 @@ pub enum Verb {
         #[command(flatten)]
         form: Form,
     },
+    /// Write a folder with which plain Vagrant brings a lab up: Vagrantfile, box, disks, cloud-config
+    Vagrantfile {
+        /// The lab
+        #[arg(default_value = "primer", env = "CALICOLAB_VAGRANTFILE_LAB")]
+        lab: String,
+        /// The folder; must be empty or not there
+        #[arg(short = 'o', long = "output", value_name = "DIR")]
+        into: PathBuf,
+        #[command(flatten)]
+        wish: Wish,
+    },
     /// Write a lab's lock: the digests of all it uses, out of their upstreams' own records
     Lock {
         /// The lab; with --check any number of them, and all if none is named

@@ -39,6 +39,8 @@ pub enum Kind {
     Qemu,
     /// Incus or LXD, by their daemon.
     Incus,
+    /// Vagrant with libvirt.
+    Vagrant,
     /// systemd-nspawn containers: made for the tests, no part of the product.
     Nspawn,
 }
@@ -55,6 +57,7 @@ impl std::fmt::Display for Kind {
         f.pad(match self {
             Self::Qemu => "qemu",
             Self::Incus => "incus",
+            Self::Vagrant => "vagrant",
             Self::Nspawn => "nspawn",
         })
     }

@@ -259,6 +259,13 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
                 true => look::manifests(cx, &want, form.output, quiet).await,
             }
         }
+        Verb::Vagrantfile { lab, into, wish } => {
+            cmd::vagrantfile::vagrantfile(cx, &want(lab, None, wish)?, into).await?;
+            if quiet.is_none() {
+                data(&format!("next: cd {} && vagrant up", crate::command::quoted(&[into.to_string_lossy()])));
+            }
+            Ok(Exit::Done)
+        }
         Verb::Lock { names, how, form } => lock::lock(cx, names, how, form.output, quiet).await,
         Verb::Fetch { lab, all_archs, dry_run, form } => {
             let archs = if *all_archs { Archs::All } else { Archs::Nodes };

@@ -9,6 +9,13 @@ done
 # Behind a NAT card of QEMU's kind every node is alone and has the same address; where nodes share one network it is said.
 nat_address=10.0.2.15/24 nat_gateway=10.0.2.2
 [ ! -e /etc/calicolab/uplink ] || read -r nat_address nat_gateway </etc/calicolab/uplink
+# A host that gives addresses out says on the kernel's command line which this node has.
+read -r words </proc/cmdline
+for word in $words; do
+  case $word in
+    calicolab.uplink=*) given=${word#*=} nat_address=${given%,*} nat_gateway=${given#*,};;
+  esac
+done
 echo 1 >/proc/sys/net/ipv4/ip_forward
 # Strict reverse paths would drop packets that come by the lab card and would be answered by the other.
 echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter
@@ -27,4 +34,6 @@ route replace unreachable {{ net.pods }} metric 65535"
   # Services: the node's own packets to one would else leave with the NAT card's address, and no answer would come
   # back. Pods: what BGP gives no route to must not wander out of the NAT card into the host's own networks.
 } >/run/network.batch
-exec ip -batch /run/network.batch
+ip -batch /run/network.batch || exit
+# The address is there already; it is asked for so that the host knows who has it, by which Vagrant finds machines.
+[ -z "$given" ] || busybox udhcpc -i {{ net.nat_device }} -n -q -s /bin/true >/dev/null 2>&1 &

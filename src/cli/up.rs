@@ -17,7 +17,7 @@ pub struct Up {
     /// What the lab is asked to be.
     #[command(flatten)]
     pub wish: Wish,
-    /// Where the machines run: auto, qemu, incus (Incus or LXD)
+    /// Where the machines run: auto, qemu, incus (Incus or LXD), vagrant (with libvirt; never chosen by itself)
     #[arg(long, default_value = "auto", env = "CALICOLAB_UP_PROVIDER")]
     pub provider: String,
     /// Where else than on this host.

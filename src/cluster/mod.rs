@@ -103,7 +103,7 @@ fn list(left: &[(PathBuf, std::io::Error)]) -> String {
 }
 
 /// `BYTES` bytes of the kernel's random source, as lower-case hex.
-fn random_hex<const BYTES: usize>() -> String {
+pub fn random_hex<const BYTES: usize>() -> String {
     let mut bytes = [0; BYTES];
     getrandom::fill(&mut bytes).expect("the kernel's random source does not fail for a few bytes");
     hex(&bytes)

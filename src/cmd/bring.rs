@@ -1,6 +1,7 @@
 //! From a locked, leased cluster to its proof: what `up` and `start` share.
 
 use std::future::ready;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::install::{InstallError, Kit};
 use crate::lab::name::{NodeName, PerNode};
 use crate::lab::plan::Plan;
 use crate::lab::render::{self, HostKey, Secrets};
-use crate::machine::{Image, Leased, Machine, Order, Place, Provider, ProviderError, Seed, console_tail};
+use crate::machine::{Image, ImageForm, Leased, Machine, Order, Place, Provider, ProviderError, Seed, console_tail};
 use crate::proof::ask::{Ask, Askers};
 use crate::ssh::keys::ClusterKeys;
 use crate::ssh::{Remote, SshError};
@@ -106,62 +107,88 @@ fn take<T>(cell: &std::sync::Mutex<Option<T>>) -> Option<T> {
 }
 
 /// What every node gets.
-struct Bytes {
-    image: Image,
-    payload: Payload,
+pub struct Bytes {
+    /// What machines are made from.
+    pub image: Image,
+    /// What they run.
+    pub payload: Payload,
 }
 
 /// What is the cluster's own.
-struct Own {
-    keys: ClusterKeys,
-    pki: Pki,
+pub struct Own {
+    /// The user's key and the nodes'.
+    pub keys: ClusterKeys,
+    /// Certificates.
+    pub pki: Pki,
 }
 
 async fn fetch(site: &Site<'_>, locked: &Locked) -> Result<((Bytes, Own), String), Failure> {
     plan_offline(site.cx, site.draft, site.plan).await?;
-    let image = Box::pin(os_image(site.cx, &site.plan.lab, &site.draft.image, site.provider.image_form(site.plan)));
-    let programs = Box::pin(programs(site.cx, site.plan));
+    let bytes = bytes(site.cx, site.draft, site.plan, site.provider.image_form(site.plan)).await?;
+    let own = own(&locked.folder(), site.plan)?;
+    let outcome = format!("image {} and {}", site.plan.image, counted(site.plan.artifacts.len(), "artifact"));
+    Ok(((bytes, own), outcome))
+}
+
+/// Bring in what a plan's nodes get.
+pub async fn bytes(cx: &Cx<'_>, draft: &Draft, plan: &Plan, form: ImageForm) -> Result<Bytes, Failure> {
+    let image = Box::pin(os_image(cx, &plan.lab, &draft.image, form));
+    let programs = Box::pin(programs(cx, plan));
     let (image, payload) = tokio::try_join!(image, programs).map_err(|error| not_fetched(&error))?;
-    let folder = locked.folder();
+    Ok(Bytes { image, payload })
+}
+
+/// What is a cluster's own, kept in its folder; made where it is not there.
+pub fn own(folder: &Path, plan: &Plan) -> Result<Own, Failure> {
     let own = |what: &str, error: &(dyn std::error::Error + 'static)| {
         Failure::new(Exit::Unexpected, "cluster.secrets", format!("make the cluster's {what}")).because(error)
     };
-    let keys = ClusterKeys::ensure(&folder.join("ssh"), &site.plan.nodes).map_err(|error| own("SSH keys", &error))?;
-    let pki = Pki::ensure(&folder.join("pki"), site.plan).map_err(|error| own("certificates", &error))?;
-    let outcome = format!("image {} and {}", site.plan.image, counted(site.plan.artifacts.len(), "artifact"));
-    Ok(((Bytes { image, payload }, Own { keys, pki }), outcome))
+    let keys = ClusterKeys::ensure(&folder.join("ssh"), &plan.nodes).map_err(|error| own("SSH keys", &error))?;
+    let pki = Pki::ensure(&folder.join("pki"), plan).map_err(|error| own("certificates", &error))?;
+    Ok(Own { keys, pki })
 }
 
 fn render(site: &Site<'_>, locked: &Locked, bytes: &Bytes, own: &Own) -> Result<(PerNode<Seed>, String), Failure> {
     let plan = site.plan;
+    let seeds = seeds(site.cx, site.draft, plan, (bytes, own), &locked.state().id)?;
+    let folder = locked.folder().join("rendered");
+    let kept = seeds.try_map(|node, seed| {
+        let own_folder = folder.join(node.as_str());
+        durable::private_folder(&own_folder)?;
+        durable::write(&own_folder.join("user-data"), seed.user_data.as_bytes(), 0o600)?;
+        durable::write(&own_folder.join("meta-data"), seed.meta_data.as_bytes(), 0o600)
+    });
+    kept.map_err(|error: std::io::Error| {
+        Failure::new(Exit::Unexpected, "render.write", format!("write {}", folder.display())).because(&error)
+    })?;
+    Ok((seeds, format!("cloud-config of {}", counted(plan.nodes.len(), "node"))))
+}
+
+/// What the nodes of a plan are told at their first boot; `id` tells this making of them from any other.
+pub fn seeds(
+    cx: &Cx<'_>,
+    draft: &Draft,
+    plan: &Plan,
+    (bytes, own): (&Bytes, &Own),
+    id: &str,
+) -> Result<PerNode<Seed>, Failure> {
     let secrets = Secrets {
         authorized_key: own.keys.authorized_key().into(),
         host_keys: plan.nodes.map(|node, _| HostKey {
             private: own.keys.host_private(node).into(),
             public: own.keys.host_public(node).into(),
         }),
-        instance_ids: plan.nodes.map(|node, _| format!("{}-{node}", locked.state().id)),
+        instance_ids: plan.nodes.map(|node, _| format!("{id}-{node}")),
         join: own.pki.join().cloned(),
     };
-    let texts = render::seeds(plan, &site.draft.image.user, &secrets, &site.cx.library)
+    let texts = render::seeds(plan, &draft.image.user, &secrets, &cx.library)
         .map_err(|error| Failure::new(Exit::LabInvalid, "render", "render what the nodes read").because(&error))?;
-    let folder = locked.folder().join("rendered");
-    let seeds = texts.try_map(|node, texts| {
-        let own_folder = folder.join(node.as_str());
-        durable::private_folder(&own_folder)?;
-        durable::write(&own_folder.join("user-data"), texts.user_data.as_bytes(), 0o600)?;
-        durable::write(&own_folder.join("meta-data"), texts.meta_data.as_bytes(), 0o600)?;
-        Ok(Seed {
-            meta_data: texts.meta_data.clone(),
-            user_data: texts.user_data.clone(),
-            host_key: secrets.host_keys[node].public.clone(),
-            payload: Some(bytes.payload.path().into()),
-        })
-    });
-    let seeds = seeds.map_err(|error: std::io::Error| {
-        Failure::new(Exit::Unexpected, "render.write", format!("write {}", folder.display())).because(&error)
-    })?;
-    Ok((seeds, format!("cloud-config of {}", counted(plan.nodes.len(), "node"))))
+    Ok(texts.map(|node, texts| Seed {
+        meta_data: texts.meta_data.clone(),
+        user_data: texts.user_data.clone(),
+        host_key: secrets.host_keys[node].public.clone(),
+        payload: Some(bytes.payload.path().into()),
+    }))
 }
 
 /// Remember a machine as it comes to exist, and tell of it.
@@ -230,14 +257,14 @@ async fn reach(
     Remote::connect(&machine.target, node, key, ANSWER).await.map_err(|error| not_reached(&error))
 }
 
-/// Whether an sshd speaks there: what leads into a machine may accept a connection before anybody in it does.
+/// Whether an sshd speaks there: what leads into a machine may accept a connection before anybody in it does. One that
+/// accepts is given time: an sshd that is begun anew for each of many callers serves none where processors are emulated.
 async fn answers(addr: std::net::SocketAddr) -> bool {
-    let spoken = async {
-        let mut first = [0; 4];
-        tokio::net::TcpStream::connect(addr).await?.read_exact(&mut first).await?;
-        Ok::<_, std::io::Error>(first == *b"SSH-")
-    };
-    tokio::time::timeout(Duration::from_secs(2), spoken).await.is_ok_and(|spoke| spoke.unwrap_or(false))
+    let connected = tokio::time::timeout(Duration::from_secs(2), tokio::net::TcpStream::connect(addr)).await;
+    let Ok(Ok(mut stream)) = connected else { return false };
+    let mut first = [0; 4];
+    let spoke = tokio::time::timeout(Duration::from_secs(30), stream.read_exact(&mut first)).await;
+    matches!(spoke, Ok(Ok(_))) && first == *b"SSH-"
 }
 
 fn never_ready(node: &NodeName, machine: &Machine, error: &WaitError) -> Failure {

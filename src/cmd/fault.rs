@@ -58,7 +58,7 @@ pub async fn add(cx: &Cx<'_>, cluster: &ClusterName, want: &Want) -> Result<Acti
     let (plan, state, folder) = (plan_of(cx, cluster)?, locked.state(), locked.folder());
     let refused =
         |id, why: String| Failure::new(Exit::Conflict, id, format!("make the fault `{}`", fault.id)).because_text(why);
-    if fault.honest == Honest::OwnKernel && state.provider != Kind::Qemu {
+    if fault.honest == Honest::OwnKernel && !matches!(state.provider, Kind::Qemu | Kind::Vagrant) {
         let why = format!("{} is not honest where nodes share the host's kernel and clock", fault.id);
         return Err(refused("fault.shared-kernel", why).hint("calicolab up --provider qemu"));
     }

@@ -32,5 +32,6 @@ pub mod status;
 mod table;
 pub mod unpack;
 pub mod up;
+pub mod vagrantfile;
 pub mod verify;
 pub mod watch;

@@ -50,18 +50,29 @@ impl Kit<'_> {
         }
     }
 
+    /// What [`install`](Self::install) does to `node` as a shell's text, for who has no session of ours: run as root
+    /// there, with the payload attached as a disk. It holds what only root may read. None where the nodes of a cluster
+    /// have to wait for each other.
+    pub fn script(&self, node: &NodeName) -> Option<String> {
+        (self.plan.installer == Installer::Primer).then(|| primer::script(self, node))
+    }
+
+    fn with_sums(&self, node: &NodeName, mut files: Vec<Upload>) -> Vec<Upload> {
+        files.push(secret(SUMS, &self.sums(node)));
+        files
+    }
+
     /// Put `files`, place the programs, and run `then` on the node once each has its digest.
     async fn place(
         &self,
         node: &NodeName,
         machine: &Machine,
         remote: &Remote,
-        mut files: Vec<Upload>,
+        files: Vec<Upload>,
         then: &str,
     ) -> Result<(), InstallError> {
         let failed = |source| InstallError::Ssh { node: node.clone(), source: Box::new(source) };
-        files.push(secret(SUMS, &self.sums(node)));
-        remote.put_many(files, LIMIT).await.map_err(failed)?;
+        remote.put_many(self.with_sums(node, files), LIMIT).await.map_err(failed)?;
         let (way, input) = if machine.payload_attached {
             ("disk", Input::Empty)
         } else {

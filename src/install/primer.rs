@@ -2,14 +2,15 @@
 
 use std::fmt::Write as _;
 
+use base64::Engine as _;
 use serde_json::{Value, json};
 
 use super::pki::Made;
-use super::{InstallError, Kit, secret};
+use super::{InstallError, Kit, PLACE, secret};
 use crate::guest::Machine;
 use crate::lab::name::NodeName;
 use crate::lab::plan::Plan;
-use crate::ssh::{Remote, Upload};
+use crate::ssh::{Content, Remote, Upload};
 
 /// What follows when everything is there.
 const START: &str = include_str!("primer.sh");
@@ -22,6 +23,20 @@ pub(super) async fn install(
     remote: &Remote,
 ) -> Result<(), InstallError> {
     kit.place(node, machine, remote, files(kit, node), START).await
+}
+
+/// The same as a shell's text: run as root on `node`, with the payload attached as a disk. It holds what only root may
+/// read there.
+pub(super) fn script(kit: &Kit<'_>, node: &NodeName) -> String {
+    let mut text = String::from("set -eu\n");
+    for Upload { path, content, .. } in kit.with_sums(node, files(kit, node)) {
+        let Content::Bytes(bytes) = content else { continue };
+        let (folder, _) = path.rsplit_once('/').expect("an absolute path");
+        let bytes = base64::engine::general_purpose::STANDARD.encode(bytes);
+        // Writing into a String cannot fail.
+        let _ = write!(text, "mkdir -p {folder}\n(umask 077 && base64 -d >{path}) <<'.'\n{bytes}\n.\n");
+    }
+    [text.as_str(), "set -- disk\n", PLACE, START].concat()
 }
 
 fn files(kit: &Kit<'_>, node: &NodeName) -> Vec<Upload> {

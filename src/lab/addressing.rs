@@ -16,9 +16,9 @@ pub const LAB_POOL: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(198, 18, 0, 0), 
 /// The network between a machine's first NIC and its host, the same in every machine: QEMU's and VirtualBox's own.
 pub const NAT: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 2, 0), 24);
 
-/// The address of node `index` (from 0): `.11`, `.12`, … of the lab network.
-pub fn node_address(net: LabNet, index: usize) -> Ipv4Addr {
-    nth(net.0, 11 + index)
+/// The address of node `index` (from 0), where that of the first has this number in the lab network.
+pub fn node_address(net: LabNet, first: u8, index: usize) -> Ipv4Addr {
+    nth(net.0, usize::from(first) + index)
 }
 
 /// The `index`-th block of `prefix` bits out of `pods`.

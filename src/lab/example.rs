@@ -24,6 +24,7 @@ pub(crate) fn lab(nodes: &[&str]) -> Lab {
         needs: None,
         modules: Vec::new(),
         network: Network {
+            first: 11,
             lab: None,
             pods: net("10.244.0.0/16"),
             block: 26,

@@ -149,6 +149,8 @@ pub struct Nodes {
 pub struct Network {
     /// The lab network, where the lab insists on one; else one is leased out of [`super::addressing::LAB_POOL`].
     pub lab: Option<Ipv4Net>,
+    /// The number of the first node's address in the lab network; the others follow it.
+    pub first: u8,
     /// The pool of pod addresses.
     pub pods: Ipv4Net,
     /// Length of a node's block, in bits of prefix.

@@ -211,7 +211,7 @@ impl Plan {
 pub fn plan(lab: &Lab, lock: &Lock, cluster: &ClusterName, net: LabNet) -> Plan {
     let numbered: Vec<(NodeName, usize)> = lab.nodes.names.iter().cloned().zip(0..).collect();
     let nodes = PerNode::first(numbered);
-    let address = |index: usize| super::addressing::node_address(net, index);
+    let address = |index: usize| super::addressing::node_address(net, lab.network.first, index);
     // Kubernetes gives its DNS pods nodes and addresses of its own choice.
     let dns_on = if lab.installer.has_kubernetes() { 0..0 } else { dns_nodes(nodes.len()) };
     let parts = nodes.map(|name, &index| {

@@ -1,6 +1,5 @@
 //! Plan and secrets -> what each node reads at its first boot, rendered strictly and parsed again.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
 
@@ -10,7 +9,6 @@ use serde::Serialize;
 use super::addressing;
 use super::builtin::Library;
 use super::name::{NodeName, PerNode};
-use super::pin::Source;
 use super::plan::{NodePlan, Plan};
 use super::problem::{Problem, Problems};
 use super::tree;
@@ -18,6 +16,9 @@ use super::tree;
 mod manifests;
 #[cfg(test)]
 mod tests;
+mod vagrantfile;
+
+pub use vagrantfile::{Boot, Given, Names, Surroundings, vagrantfile};
 
 pub use manifests::{AddOn, manifest, manifests};
 
@@ -170,7 +171,7 @@ fn context(plan: &Plan, name: &NodeName, node: &NodePlan, user: &str, secrets: &
         dns_servers => plan.dns_servers().map(|(_, address)| address.to_string()).collect::<Vec<_>>(),
         net => seen(&plan.network),
         bgp => seen(&plan.bgp),
-        images => seen(images(plan)),
+        image => seen(manifests::images(plan)),
         cluster => plan.cluster.as_str(),
         lab => plan.lab.as_str(),
         user => user,
@@ -183,33 +184,12 @@ fn context(plan: &Plan, name: &NodeName, node: &NodePlan, user: &str, secrets: &
     }
 }
 
-/// What the lab's container images are called, by the names of their artifacts.
-fn images(plan: &Plan) -> BTreeMap<&str, &str> {
-    let named = plan.artifacts.iter().filter_map(|placed| match &placed.pin.source {
-        Source::Oci { reference } => Some((placed.pin.name.as_str(), reference.as_str())),
-        _ => None,
-    });
-    named.collect()
-}
-
 fn seen(value: impl Serialize) -> Value {
     Value::from(minijinja::value::Serde(value))
 }
 
 fn environment(library: &Library, flavour: &str) -> Environment<'static> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    // A line that holds a block tag alone leaves nothing behind, or no YAML could be laid out readably.
-    let syntax = minijinja::syntax::SyntaxConfig::builder()
-        .trim_blocks(true)
-        .lstrip_blocks(true)
-        .keep_trailing_newline(true)
-        .build()
-        .expect("the usual delimiters");
-    environment.set_syntax(syntax);
-    // What is undefined is named only with this; no error is printed in its long form, so no secret goes with it.
-    environment.set_debug(true);
+    let mut environment = strict();
     let (templates, files) = (library.clone(), library.clone());
     environment.set_loader(move |path| match templates.template(path) {
         Ok(found) => Ok(Some(found.text)),
@@ -223,6 +203,24 @@ fn environment(library: &Library, flavour: &str) -> Environment<'static> {
         let found = files.template(&resolved(&files, &flavour, &path));
         found.map(|found| found.text).map_err(|error| minijinja::Error::new(ErrorKind::InvalidOperation, chain(&error)))
     });
+    environment
+}
+
+/// No unknown names, no escapes but those asked for, no lines left by tags.
+fn strict() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    // A line that holds a block tag alone leaves nothing behind, or no YAML could be laid out readably.
+    let syntax = minijinja::syntax::SyntaxConfig::builder()
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .keep_trailing_newline(true)
+        .build()
+        .expect("the usual delimiters");
+    environment.set_syntax(syntax);
+    // What is undefined is named only with this; no error is printed in its long form, so no secret goes with it.
+    environment.set_debug(true);
     environment.add_filter("json", json);
     environment.add_filter("yaml", yaml);
     environment

@@ -115,6 +115,9 @@ struct NodesFile {
 struct NetworkFile {
     /// The network between the machines: `auto`, or a range of your own.
     lab: Option<String>,
+    /// The number of the first node's address in the lab network; 11 if it is not there.
+    #[schemars(range(min = 2, max = 240))]
+    first: Option<u8>,
     /// The pool of pod addresses, as `10.244.0.0/16`.
     pods: Option<String>,
     /// Prefix length of each node's block of pod addresses.

@@ -48,9 +48,11 @@ pub async fn choose<'a>(
         };
         return Ok(Choice { provider, why: format!("{wanted}, as asked: {how}") });
     }
+    // Vagrant is slower than QEMU by itself, and needs as much: it is for those who ask for it.
+    let given: Vec<&dyn Provider> = given.iter().copied().filter(|one| one.kind() != Kind::Vagrant).collect();
     let mut seen = Vec::new();
-    for provider in given {
-        let found = look(*provider, plan).await;
+    for &provider in &given {
+        let found = look(provider, plan).await;
         let decided = found == Seen::Fit;
         seen.push((provider.kind(), found));
         // Who comes later need not be asked.

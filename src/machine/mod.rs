@@ -3,12 +3,18 @@
 pub mod ability;
 mod choose;
 pub mod incus;
+mod names;
 pub mod qemu;
 pub mod seed;
 pub mod sweep;
+mod uplink;
+pub mod vagrant;
 
 pub use crate::guest::{Kind, Leased, Machine, Target};
 pub use choose::{Choice, ChooseError, choose};
+
+pub use names::Names;
+use uplink::Uplink;
 
 use std::path::{Path, PathBuf};
 

@@ -67,7 +67,7 @@ fn provider_kind(word: &str) -> Result<Option<Kind>, Failure> {
         _ => serde_json::from_value(word.into()).map(Some).map_err(|_| {
             Failure::new(Exit::Usage, "usage.provider", "choose where machines run")
                 .because_text(format!("there is no provider `{word}`"))
-                .hint("--provider auto, --provider qemu or --provider incus")
+                .hint("--provider auto, --provider qemu, --provider incus or --provider vagrant")
         }),
     }
 }

@@ -3,6 +3,7 @@
 mod archive;
 mod cli;
 mod cloud_init;
+mod coreos;
 mod download;
 mod flap;
 mod image;

@@ -21,6 +21,7 @@ pub(in crate::lab) mod default {
     pub const CPUS: u16 = 1;
     pub const MEMORY_MIB: u64 = 512;
     pub const DISK_MIB: u64 = 4096;
+    pub const FIRST: u8 = 11;
     pub const PODS: &str = "10.244.0.0/16";
     pub const BLOCK: u8 = 26;
     pub const SERVICES: &str = "10.96.0.0/16";
@@ -124,6 +125,7 @@ pub(super) fn network(top: &mut Fields<'_>, nodes: Option<&Nodes>) -> Network {
         "auto" => Ok(None),
         _ => scalar::net(16..=27)(node, path).map(Some),
     });
+    let first = fields.get("first", scalar::number(2..=240u8));
     let pods = fields.get("pods", scalar::net(8..=26));
     let block = fields.get("block", scalar::number(BLOCK));
     let services = fields.get("services", scalar::net(8..=27));
@@ -133,6 +135,7 @@ pub(super) fn network(top: &mut Fields<'_>, nodes: Option<&Nodes>) -> Network {
     let at = fields.at().clone();
     let network = Network {
         lab: lab.as_ref().and_then(|found| found.value),
+        first: first.as_ref().map_or(default::FIRST, |found| found.value),
         pods: pods.as_ref().map_or_else(|| written(default::PODS), |found| found.value),
         block: block.as_ref().map_or(default::BLOCK, |found| found.value),
         services: services.as_ref().map_or_else(|| written(default::SERVICES), |found| found.value),
@@ -155,6 +158,9 @@ pub(super) fn network(top: &mut Fields<'_>, nodes: Option<&Nodes>) -> Network {
     ];
     no_overlap(&mut fields, &ranges, &at);
     blocks_fit(&mut fields, &network, nodes, &block_at);
+    if let Some(first) = first {
+        addresses_fit(&mut fields, &network, nodes, &first.at);
+    }
     fields.end();
     network
 }
@@ -195,6 +201,16 @@ fn no_overlap(fields: &mut Fields<'_>, ranges: &[(&str, Ipv4Net, Option<Place>)]
                 );
             }
         }
+    }
+}
+
+fn addresses_fit(fields: &mut Fields<'_>, network: &Network, nodes: Option<&Nodes>, at: &Place) {
+    let needed = nodes.map_or(*NODE_COUNT.start(), |nodes| nodes.names.len());
+    let Some(net) = network.lab else { return };
+    let last = usize::from(network.first) + needed - 1;
+    if last >= (1 << (32 - net.prefix_len())) - 1 {
+        let message = format!("`network.lab` ({net}) has no address with the number {last}");
+        fields.problem(Problem::new(at, message).remedy("begin with a lower number"));
     }
 }
 

@@ -1,11 +1,14 @@
 //! Plan -> what the lab itself runs in its cluster: manifests, rendered strictly and parsed again.
 
+use std::collections::BTreeMap;
+
 use minijinja::Value;
 use serde::Serialize;
 
-use super::{RenderError, environment, images, seen, template_error};
+use super::{RenderError, environment, seen, template_error};
 use crate::lab::builtin::Library;
 use crate::lab::file::Installer;
+use crate::lab::pin::Source;
 use crate::lab::plan::Plan;
 use crate::lab::problem::{Problem, Problems};
 use crate::lab::tree;
@@ -28,6 +31,12 @@ pub enum AddOn {
     Deny,
     /// The policy that allows them to the probes.
     Allow,
+    /// DNS as it was in 2015.
+    SkyDns,
+    /// The web page of 2015.
+    KubeUi,
+    /// A pod to look names up from, as the tutorials of 2016 had it.
+    Busybox,
 }
 
 impl AddOn {
@@ -39,15 +48,22 @@ impl AddOn {
             Self::Backends => "manifests/backends.yaml",
             Self::Deny => "manifests/deny.yaml",
             Self::Allow => "manifests/allow.yaml",
+            Self::SkyDns => "manifests/coreos/skydns.yaml",
+            Self::KubeUi => "manifests/coreos/kube-ui.yaml",
+            Self::Busybox => "manifests/coreos/busybox.yaml",
         }
     }
 }
 
 /// What `up` applies, in its order; the policies are only the proof's.
 pub fn manifests(plan: &Plan, library: &Library) -> Result<Vec<(AddOn, String)>, RenderError> {
-    let all = [AddOn::Namespace, AddOn::Dns, AddOn::Probe, AddOn::Backends];
-    let wanted = all.into_iter().filter(|add_on| *add_on != AddOn::Dns || plan.installer == Installer::Binaries);
-    wanted.map(|add_on| Ok((add_on, manifest(plan, add_on, library)?))).collect()
+    use AddOn::{Backends, Busybox, Dns, KubeUi, Namespace, Probe, SkyDns};
+    let wanted = match plan.installer {
+        Installer::Coreos => &[SkyDns, KubeUi, Busybox][..],
+        Installer::Binaries => &[Namespace, Dns, Probe, Backends],
+        Installer::Primer | Installer::Kubeadm => &[Namespace, Probe, Backends],
+    };
+    wanted.iter().map(|&add_on| Ok((add_on, manifest(plan, add_on, library)?))).collect()
 }
 
 /// One manifest, for the master to apply. `manifests/README.md` says what templates can use.
@@ -86,6 +102,19 @@ fn context(plan: &Plan) -> Value {
         cluster => plan.cluster.as_str(),
         lab => plan.lab.as_str(),
     }
+}
+
+/// The lab's container images by their artifacts' names, those too that nobody could pin yet.
+pub(super) fn images(plan: &Plan) -> BTreeMap<&str, &str> {
+    let pinned = plan.artifacts.iter().map(|placed| (&placed.pin.name, &placed.pin.source));
+    let wanted = plan.missing.iter().map(|wanted| (&wanted.name, &wanted.source));
+    pinned
+        .chain(wanted)
+        .filter_map(|(name, source)| match source {
+            Source::Oci { reference } => Some((name.as_str(), reference.as_str())),
+            Source::Apt { .. } | Source::Url { .. } => None,
+        })
+        .collect()
 }
 
 /// Every document is a group of keys, none of them twice.

@@ -11,6 +11,7 @@ use super::network;
 use super::words::Dialect;
 use crate::command;
 use crate::lab::plan::Plan;
+use crate::machine::uplink;
 use crate::machine::{Estimate, Lack, ProviderError};
 
 /// Memory that the host keeps.
@@ -110,7 +111,7 @@ async fn look(client: &Client, plan: &Plan) -> Result<(Host, Kernel, Limits), Pr
     let there = nodes_there(&instance::all(client).await?);
     let server: Server = client.get("/1.0").await?;
     let kernel = Kernel::look(plan, server.environment.driver);
-    let limits = limits::look(network::any_free(client, &network::of_this_host()).await?).await;
+    let limits = limits::look(network::any_free(client, &uplink::of_this_host()).await?).await;
     let host = Host {
         there,
         memory_mib: crate::machine::qemu::available_mib(&read("/proc/meminfo")),

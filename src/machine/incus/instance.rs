@@ -7,9 +7,9 @@ use super::client::Client;
 use super::door::{DEVICE, Door};
 use super::image::{META_DATA, RESOLVER, UPLINK, USER_DATA};
 use super::names::{LABEL, NODE, Names};
-use super::network::Uplink;
 use crate::lab::name::NodeName;
 use crate::lab::plan::{NetworkPlan, NodePlan, Plan};
+use crate::machine::uplink::Uplink;
 use crate::machine::{ProviderError, Seed};
 
 /// Where a node finds the artifacts: the installer looks there.

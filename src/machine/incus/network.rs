@@ -9,24 +9,8 @@ use super::answer::Network;
 use super::client::Client;
 use super::names::{LABEL, Names};
 use super::record;
+use crate::machine::uplink::Uplink;
 use crate::machine::{Place, ProviderError};
-
-/// Where the way outside begins: the host's own address there, and the network's prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Uplink {
-    /// The host.
-    pub gateway: Ipv4Addr,
-    /// The prefix.
-    pub prefix: u8,
-}
-
-impl Uplink {
-    /// The address of the node with this place in the plan.
-    pub fn address(self, index: usize) -> Ipv4Addr {
-        let index = u32::try_from(index).expect("a plan has few nodes");
-        Ipv4Addr::from(u32::from(self.gateway) + 10 + index)
-    }
-}
 
 /// Where networks are made.
 pub struct Ground<'a> {
@@ -57,10 +41,7 @@ impl Ground<'_> {
         if let Some((gateway, prefix)) = out.and_then(Network::host) {
             return Ok(Uplink { gateway, prefix });
         }
-        let full = || ProviderError::Taken { what: "all of 10.64.0.0/10".into() };
-        let net = free(names, &there, &self.taken).ok_or_else(full)?;
-        let gateway = Ipv4Addr::from(u32::from(net.network()) + 1);
-        let uplink = Uplink { gateway, prefix: net.prefix_len() };
+        let uplink = Uplink::free(names, &used(&there, &self.taken))?;
         self.make(&nat(names, uplink), out, "making the network that leads outside").await?;
         Ok(uplink)
     }
@@ -92,17 +73,11 @@ impl Ground<'_> {
     }
 }
 
-/// The networks that this host has a use for.
-pub fn of_this_host() -> Vec<Ipv4Net> {
-    let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
-    routes.lines().skip(1).filter_map(route).collect()
-}
-
 /// Whether there is a network left for a way outside where these are `taken`.
 pub async fn any_free(client: &Client, taken: &[Ipv4Net]) -> Result<bool, ProviderError> {
     let there: Vec<Network> = client.in_project(None).get("/1.0/networks?recursion=1").await?;
     // Wherever the search begins, it goes through all.
-    Ok(free(&Names::of(""), &there, taken).is_some())
+    Ok(Uplink::free(&Names::of(""), &used(&there, taken)).is_ok())
 }
 
 /// A bridge that nobody but the nodes is on: neither the host nor a server of names or addresses.
@@ -135,58 +110,29 @@ fn nat(names: &Names, uplink: Uplink) -> Value {
     }})
 }
 
-/// The first network that neither the daemon nor this host has a use for. The daemon could choose one itself, but asks
-/// the neighbourhood by `ping`, which not every host has.
-fn free(names: &Names, there: &[Network], taken: &[Ipv4Net]) -> Option<Ipv4Net> {
+/// What the daemon has a use for beside what is `taken`. It could choose a network itself, but asks the neighbourhood by
+/// `ping`, which not every host has.
+fn used(there: &[Network], taken: &[Ipv4Net]) -> Vec<Ipv4Net> {
     let managed = there.iter().filter_map(Network::host).filter_map(|(host, prefix)| Ipv4Net::new(host, prefix).ok());
-    let taken: Vec<Ipv4Net> = managed.map(|net| net.trunc()).chain(taken.iter().copied()).collect();
-    let free = |net: &Ipv4Net| !taken.iter().any(|taken| taken.contains(net) || net.contains(taken));
-    (0..1 << 14).map(|number| names.nat_network(number)).find(free)
-}
-
-/// A line of `/proc/net/route`, whose numbers are hex in the host's byte order; a default route uses no address.
-fn route(line: &str) -> Option<Ipv4Net> {
-    let mut words = line.split_ascii_whitespace().skip(1);
-    let number = |word: &str| u32::from_str_radix(word, 16).ok().map(|number| Ipv4Addr::from(number.to_ne_bytes()));
-    let destination = number(words.next()?)?;
-    let net = Ipv4Net::with_netmask(destination, number(words.nth(5)?)?).ok()?;
-    (net.prefix_len() > 0).then_some(net)
+    managed.map(|net| net.trunc()).chain(taken.iter().copied()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ROUTES: &str = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
-eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0
-eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
-tun0\t0000400A\t00000000\t0001\t0\t0\t0\t0000C0FF\t0\t0\t0
-";
-
     #[test]
-    fn a_network_in_use_is_passed_over() {
-        let names = Names::of("calicolab/00000000/demo");
-        let first = names.nat_network(0);
-        assert_eq!(free(&names, &[], &[]), Some(first));
-        let config = [("ipv4.address".to_owned(), format!("{}/24", Ipv4Addr::from(u32::from(first.network()) + 1)))];
+    fn what_the_daemon_uses_is_used() {
+        let config = [("ipv4.address".to_owned(), "10.64.3.1/24".to_owned())];
         let other = Network { name: "lxdbr0".into(), managed: true, config: config.into(), ..Network::default() };
-        assert_eq!(free(&names, &[other], &[]), Some(names.nat_network(1)));
-        // 10.64.0.0/10 is a tunnel's.
-        let routes: Vec<Ipv4Net> = ROUTES.lines().skip(1).filter_map(route).collect();
-        assert_eq!(free(&names, &[], &routes), None);
-    }
-
-    #[test]
-    fn routes_are_read_as_the_kernel_writes_them() {
-        let all: Vec<String> = ROUTES.lines().skip(1).filter_map(route).map(|net| net.to_string()).collect();
-        assert_eq!(all, ["192.0.2.0/24", "10.64.0.0/10"]);
+        let tunnel: Ipv4Net = "10.65.0.0/16".parse().expect("a network");
+        assert_eq!(used(&[other], &[tunnel]), ["10.64.3.0/24".parse().expect("a network"), tunnel]);
     }
 
     #[test]
     fn what_is_asked_of_the_daemon() {
         let names = Names::of("calicolab/00000000/demo");
         let uplink = Uplink { gateway: [10, 64, 3, 1].into(), prefix: 24 };
-        assert_eq!(uplink.address(2), Ipv4Addr::new(10, 64, 3, 13));
         insta::assert_snapshot!(format!("{:#}\n{:#}", lab(&names, 1450, false), nat(&names, uplink)));
         insta::assert_snapshot!("across_servers", format!("{:#}", lab(&names, 1450, true)));
     }

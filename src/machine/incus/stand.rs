@@ -12,12 +12,12 @@ use super::door::{self, Door};
 use super::instance;
 use super::member::{self, Member, Members};
 use super::names::Names;
-use super::network;
 use super::record::Asked;
 use crate::lab::name::PerNode;
 use crate::lab::placement::Away;
 use crate::lab::plan::Plan;
 use crate::machine::ProviderError;
+use crate::machine::uplink;
 
 /// The servers that a cluster's nodes may stand on.
 pub struct Site {
@@ -49,7 +49,7 @@ impl Site {
         let outside = asked.client.in_project(None);
         let clustered = server.environment.server_clustered;
         if away.is_none() && !clustered {
-            let taken = network::of_this_host();
+            let taken = uplink::of_this_host();
             return Ok(Self { members: Members::default(), taken, server, address: None, instances: Vec::new() });
         }
         let instances = instance::of_everybody(&outside).await?;
@@ -58,7 +58,7 @@ impl Site {
         let targets = away.map_or(&own[..], |away| &away.targets);
         let members = if clustered { member::ask(&outside, targets, &instances).await? } else { Members::default() };
         let taken = match away {
-            None => network::of_this_host(),
+            None => uplink::of_this_host(),
             Some(_) => links(&outside, &members).await?.iter().flat_map(networks).collect(),
         };
         let address = asked.answering.as_ref().and_then(|answering| answering.address);

@@ -6,10 +6,10 @@ use super::door::{DEVICE, Door};
 use super::image::{META_DATA, USER_DATA};
 use super::instance::Making;
 use super::names::{LABEL, NODE};
-use super::network::Uplink;
 use crate::lab::name::NodeName;
 use crate::lab::plan::NodePlan;
 use crate::machine::Seed;
+use crate::machine::uplink::Uplink;
 
 /// One node before its first start.
 pub fn instance(making: &Making<'_>, node: &NodeName, sizes: &NodePlan, door: Option<Door>, seed: &Seed) -> Value {
