@@ -32,6 +32,9 @@ pub struct Up {
     /// Bring it back as one of its points, kept by `down --keep-points` too, instead of booting it
     #[arg(long, value_name = "POINT", conflicts_with_all = ["recreate", "dry_run", "nodes", "sets", "vm", "remote"])]
     pub from: Option<String>,
+    /// Boot every machine from nothing; else emulated ones are resumed from one that was booted before its seed was read
+    #[arg(long, conflicts_with = "from", env = "CALICOLAB_UP_COLD")]
+    pub cold: bool,
     /// How long a machine may take to boot, in seconds
     #[arg(long, default_value_t = 600, value_name = "SECONDS", env = "CALICOLAB_UP_BOOT_TIMEOUT")]
     pub boot_timeout: u64,

@@ -32,4 +32,5 @@ mod table;
 pub mod unpack;
 pub mod up;
 pub mod verify;
+mod warm;
 pub mod watch;
