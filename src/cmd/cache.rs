@@ -10,8 +10,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::artifact::cache::EntryState;
-use crate::artifact::{image, template};
 use crate::artifact::shelf::{Gone, Kind, Thing};
+use crate::artifact::{image, template};
 use crate::event::{Event, Step};
 use crate::failure::{Exit, Failure};
 use crate::lab::images::Images;
@@ -64,9 +64,7 @@ impl Wants {
                 self.image(folder).chain(self.image(image)).collect()
             }
             // No machine stands on it: who would boot this very image next is meant.
-            Kind::Template => {
-                template::image_of(&thing.path).iter().flat_map(|folder| self.image(folder)).collect()
-            }
+            Kind::Template => template::image_of(&thing.path).iter().flat_map(|folder| self.image(folder)).collect(),
             _ => BTreeSet::new(),
         }
     }

@@ -58,11 +58,7 @@ pub async fn boot(
 }
 
 /// What each node's template is of, or why there is none.
-async fn keys(
-    site: &Site<'_>,
-    order: &Order<'_>,
-    ability: &dyn Warm,
-) -> Result<Result<PerNode<Key>, String>, Failure> {
+async fn keys(site: &Site<'_>, order: &Order<'_>, ability: &dyn Warm) -> Result<Result<PerNode<Key>, String>, Failure> {
     let Site { cx, draft, provider, .. } = *site;
     if site.cold {
         return Ok(Err("so it was asked for".into()));
@@ -124,9 +120,7 @@ async fn templates(
                 let subject = format!("template {}", key.name());
                 events.progress(Step::Boot, &subject, "booting one machine, to be resumed as many");
                 let made = ability.template(order, node, making.folder(), site.boot_limit).await;
-                made.map_err(|error| {
-                    Failure::new(Exit::Boot, "boot.template", "make a template").because(&error)
-                })?;
+                made.map_err(|error| Failure::new(Exit::Boot, "boot.template", "make a template").because(&error))?;
                 let template = making.keep().await.map_err(|error| not_fetched(&error))?;
                 events.subject_done(Step::Boot, &subject, "made");
                 let machines = counted(keys.len(), "machine");
@@ -138,4 +132,3 @@ async fn templates(
     }
     Ok(templates)
 }
-

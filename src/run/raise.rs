@@ -17,7 +17,7 @@ use crate::report::data;
 pub(super) async fn up(cx: &Cx<'_>, asked: &Up, quiet: Stream<'_>) -> Result<Exit, Failure> {
     let Up { lab, name, wish, provider, away, dry_run, recreate, from, cold, boot_timeout, on_failure, papers, form } =
         asked;
-    let mut want = want(lab, name.as_deref(), wish)?;
+    let mut want = want(lab.as_deref().unwrap_or("primer"), name.as_deref(), wish)?;
     want.provider = provider_kind(provider)?;
     want.wish.away = servers(away.remote.as_deref(), &away.target);
     if want.wish.away.is_some() {
@@ -33,7 +33,7 @@ pub(super) async fn up(cx: &Cx<'_>, asked: &Up, quiet: Stream<'_>) -> Result<Exi
     match from {
         None => raised(cx, &want.cluster, up::up(cx, &want), papers, (form.output, quiet)).await,
         Some(point) => {
-            let ended = points::from(cx, &want.cluster, point);
+            let ended = points::from(cx, &want.cluster, point, lab.as_deref());
             raised(cx, &want.cluster, ended, papers, (form.output, quiet)).await
         }
     }
