@@ -193,3 +193,6 @@ async fn copied(node: &NodeName, template: &Path, files: &Files, order: &Order<'
     said(&argv, LIMIT, || format!("making the disk {}", files.overlay.display())).await?;
     fs::rename(&part, &files.overlay).map_err(failed("making", &files.overlay))
 }
+
+#[cfg(test)]
+mod tests;
