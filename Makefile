@@ -15,7 +15,7 @@ help:
 	@echo 'make e2e      run the story of `up` in real virtual machines, and in containers of a real LXD (as root)'
 	@echo 'make vagrant  the same story by Vagrant with libvirt (as root; an hour and more in software, so no part of CI)'
 	@echo 'make soak     kill `up` at every happening and see that `down` leaves nothing; fifteen faults in machines'
-	@echo 'make bench    measure the store against curl, aria2c and sha256sum, and `up` (QEMU, LXD) against hand-written scripts'
+	@echo 'make bench    measure the store against curl, aria2c and sha256sum, and `up` (QEMU, LXD) against hand-written scripts, and points'
 	@echo 'make setup    install what building and the machines need (all targets above do this first)'
 	@echo 'make lint     formatting and clippy'
 	@echo 'make install  copy the binary to $(PREFIX)/bin'
@@ -62,6 +62,7 @@ bench: build
 	scripts/as-user.sh benches/store.sh "$$($(CARGO) bench --locked --no-run --bench store --message-format=json | \
 		sed -n '/"kind":\["bench"\]/s/.*"executable":"\([^"]*\)".*/\1/p')"
 	scripts/as-user.sh benches/bench.sh
+	scripts/as-user.sh benches/points.sh
 	scripts/lxd.sh install
 	benches/incus.sh
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Measures `calicolab up primer` against benches/floor.sh and against the bare boot of the same machines, in
+# Measures `calicolab up primer --cold` against benches/floor.sh and against the bare boot of the same machines, in
 # alternating runs; then the start of the binary and its memory. `make bench` calls it as an ordinary user.
 #
 #   bench.sh [RUNS]     (3 unless said)
@@ -24,7 +24,7 @@ median() { sort -n | awk '{ all[NR] = $1 } END { print (all[int((NR + 1) / 2)] +
 # The image and the packages are brought in beforehand: what is measured is the bringing up.
 up() { # prints seconds; the highest memory goes into $work/memory
 	began=$(date +%s%N)
-	"$calicolab" up primer --name bench >"$work/up.log" 2>&1 &
+	"$calicolab" up primer --name bench --cold >"$work/up.log" 2>&1 &
 	pid=$!
 	while grep VmHWM "/proc/$pid/status" 2>/dev/null; do sleep 0.3; done | awk '{ print $2 }' >>"$work/memory"
 	wait "$pid" || { cat "$work/up.log" >&2; echo "bench: up failed" >&2; exit 1; }

@@ -168,6 +168,7 @@ fn want(lab: &str, name: Option<&str>, asked: &Wish) -> Result<up::Want, Failure
         recreate: false,
         down_on_failure: false,
         boot_limit: Duration::from_secs(600),
+        cold: false,
     })
 }
 

@@ -24,6 +24,7 @@ pub mod shelf;
 pub mod store;
 #[cfg(test)]
 mod support;
+pub mod template;
 pub mod texts;
 mod unpack;
 mod unpinned;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::FetchError;
 use super::cache::Cache;
 use super::files::{self, blocking, failed};
-use super::image;
+use super::{image, template};
 use crate::lab::pin::Digest;
 
 /// What a thing in the cache is.
@@ -20,6 +20,8 @@ pub enum Kind {
     File,
     /// An OS image, built or unpacked.
     Image,
+    /// A machine that was booted to where it waits for its seed, and saved there.
+    Template,
     /// Made here from files under their digests, and made again where it is missed.
     Derived,
     /// The lists and downloads of the host's apt.
@@ -34,6 +36,7 @@ impl Kind {
         match self {
             Self::File => "file",
             Self::Image => "image",
+            Self::Template => "template",
             Self::Derived => "derived",
             Self::Lists => "lists",
             Self::Part => "part",
@@ -86,6 +89,13 @@ impl Cache {
             for kept in images {
                 let lock = format!("image-{}", kept.name());
                 all.extend(cache.thing(Kind::Image, kept.folder, None, &lock)?);
+            }
+            for path in listing(&cache.root().join(template::FOLDER))? {
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let part = name.strip_prefix('.').and_then(|name| name.strip_suffix(".part"));
+                let kind = if part.is_some() { Kind::Part } else { Kind::Template };
+                let lock = format!("template-{}", part.unwrap_or(&name));
+                all.extend(cache.thing(kind, path, None, &lock)?);
             }
             cache.parts(&mut all)?;
             let locks = listing(&cache.root().join("locks"))?;

@@ -8,9 +8,9 @@ use super::{Away, Form, OnFailure, Wish};
 /// What is asked of `up`.
 #[derive(Debug, Args)]
 pub struct Up {
-    /// The lab
-    #[arg(default_value = "primer", env = "CALICOLAB_UP_LAB")]
-    pub lab: String,
+    /// The lab; `primer` if left out, and with --from the point's
+    #[arg(env = "CALICOLAB_UP_LAB")]
+    pub lab: Option<String>,
     /// The cluster; the lab's name if left out
     #[arg(short, long, env = "CALICOLAB_CLUSTER", value_name = "NAME")]
     pub name: Option<String>,
@@ -29,9 +29,12 @@ pub struct Up {
     /// Remove what is there under this name first
     #[arg(long)]
     pub recreate: bool,
-    /// Bring it back as one of its points, kept by `down --keep-points` too, instead of booting it
+    /// Bring the cluster back as one of its points, kept by `down --keep-points` too, instead of booting it
     #[arg(long, value_name = "POINT", conflicts_with_all = ["recreate", "dry_run", "nodes", "sets", "vm", "remote"])]
     pub from: Option<String>,
+    /// Boot every machine from nothing; else emulated ones are resumed from one that was booted before its seed was read
+    #[arg(long, conflicts_with = "from", env = "CALICOLAB_UP_COLD")]
+    pub cold: bool,
     /// How long a machine may take to boot, in seconds
     #[arg(long, default_value_t = 600, value_name = "SECONDS", env = "CALICOLAB_UP_BOOT_TIMEOUT")]
     pub boot_timeout: u64,

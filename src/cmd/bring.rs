@@ -31,7 +31,7 @@ use super::cx::{ANSWER, Cx, counted};
 use super::draft::Draft;
 use super::fetch::{not_fetched, os_image, plan_offline, programs};
 use super::made::Made;
-use super::ready;
+use super::{ready, warm};
 
 /// What is brought up, and by whom.
 pub struct Site<'a> {
@@ -47,6 +47,8 @@ pub struct Site<'a> {
     pub leased: &'a Leased,
     /// How long a machine may take to say that it is ready.
     pub boot_limit: Duration,
+    /// Boot every machine, template or not.
+    pub cold: bool,
 }
 
 /// The steps that [`machines`] takes.
@@ -219,8 +221,10 @@ async fn boot(
         Failure::new(Exit::Unexpected, "state.write", "write down what the machines are made from").because(&error)
     })?;
     let order = Order { place, plan: site.plan, leased: site.leased, image, seeds };
-    let booted = site.provider.boot(&order, &mut found).await;
-    let machines = booted.map_err(|error| not_booted(&error))?;
+    let machines = match warm::boot(site, &order, &mut found).await? {
+        Some(machines) => machines,
+        None => site.provider.boot(&order, &mut found).await.map_err(|error| not_booted(&error))?,
+    };
     if let Some(error) = unwritten {
         return Err(Failure::new(Exit::Unexpected, "state.write", "record the machines").because(&error));
     }

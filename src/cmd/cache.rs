@@ -10,8 +10,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::artifact::cache::EntryState;
-use crate::artifact::image;
 use crate::artifact::shelf::{Gone, Kind, Thing};
+use crate::artifact::{image, template};
 use crate::event::{Event, Step};
 use crate::failure::{Exit, Failure};
 use crate::lab::images::Images;
@@ -61,11 +61,16 @@ impl Wants {
             Kind::Image => {
                 let folder = thing.name.trim_start_matches("images/");
                 let image = folder.rsplit_once('-').map_or(folder, |(image, _)| image);
-                let of = |name: &str| self.images.get(name).into_iter().flatten().cloned();
-                of(folder).chain(of(image)).collect()
+                self.image(folder).chain(self.image(image)).collect()
             }
+            // No machine stands on it: who would boot this very image next is meant.
+            Kind::Template => template::image_of(&thing.path).iter().flat_map(|folder| self.image(folder)).collect(),
             _ => BTreeSet::new(),
         }
+    }
+
+    fn image(&self, name: &str) -> impl Iterator<Item = String> {
+        self.images.get(name).into_iter().flatten().cloned()
     }
 
     fn name(&self, thing: &Thing) -> String {
@@ -228,9 +233,13 @@ pub async fn verify(cx: &Cx<'_>, remove: bool) -> Result<Verified, Failure> {
                 EntryState::Damaged { .. } | EntryState::Unreadable { .. } => drop(damaged.insert(checked.entry.path)),
             }
         }
-        for line in things.iter().filter(|line| line.thing.kind == Kind::Image) {
+        for line in things.iter().filter(|line| matches!(line.thing.kind, Kind::Image | Kind::Template)) {
             cx.events.progress(Step::Check, "the cache", format!("hashing {}", line.called));
-            if image::is_whole(&line.thing.path).await.map_err(wrong)? {
+            let whole = match line.thing.kind {
+                Kind::Template => template::is_whole(&line.thing.path).await,
+                _ => image::is_whole(&line.thing.path).await,
+            };
+            if whole.map_err(wrong)? {
                 found.right += 1;
             } else {
                 damaged.insert(line.thing.path.clone());
@@ -305,7 +314,7 @@ pub async fn prunable(cx: &Cx<'_>, limits: Limits) -> Result<Vec<Line>, Failure>
         limits.older_than.is_none_or(|limit| seconds >= limit.as_secs())
     };
     let may_go = |thing: &Thing| match thing.kind {
-        Kind::File | Kind::Image => kept.of(thing).is_empty(),
+        Kind::File | Kind::Image | Kind::Template => kept.of(thing).is_empty(),
         // A machine that runs reads its tar; it is made again in a moment where it is missed.
         Kind::Derived => !kept.clusters && kept.of(thing).is_empty(),
         Kind::Lists => limits.all,

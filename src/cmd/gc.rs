@@ -181,7 +181,7 @@ fn of_cache(line: cache::Line) -> Option<Line> {
     let why = match line.thing.kind {
         Shelf::Part => "no run is at it",
         Shelf::Derived => "made again where it is missed",
-        Shelf::File | Shelf::Image | Shelf::Lists => return None,
+        Shelf::File | Shelf::Image | Shelf::Template | Shelf::Lists => return None,
     };
     Some(Line {
         kind: "cache".into(),

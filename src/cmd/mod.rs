@@ -34,4 +34,5 @@ pub mod unpack;
 pub mod up;
 pub mod vagrantfile;
 pub mod verify;
+mod warm;
 pub mod watch;

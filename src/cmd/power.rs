@@ -80,6 +80,7 @@ pub async fn start(cx: &Cx<'_>, cluster: &ClusterName, boot_limit: Duration) -> 
         recreate: false,
         down_on_failure: false,
         boot_limit,
+        cold: false,
     };
     up::up(cx, &want).await
 }

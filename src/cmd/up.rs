@@ -42,6 +42,8 @@ pub struct Want {
     pub down_on_failure: bool,
     /// How long a machine may take to say that it is ready.
     pub boot_limit: Duration,
+    /// Boot every machine, instead of resuming one that was booted before.
+    pub cold: bool,
 }
 
 /// Bring the cluster up, or on, and prove it. On a running one this is `verify`.
@@ -242,7 +244,8 @@ async fn raise(cx: &Cx<'_>, want: &Want, planned: &Planned<'_>, locked: &mut Loc
         state.phase = Phase::Raising;
         state.leased = Some(leased.clone());
     })?;
-    let site = Site { cx, draft, plan, provider: *provider, leased: &leased, boot_limit: want.boot_limit };
+    let (boot_limit, cold) = (want.boot_limit, want.cold);
+    let site = Site { cx, draft, plan, provider: *provider, leased: &leased, boot_limit, cold };
     let remotes: PerNode<Remote> = bring::machines(&site, locked).await?;
     prove(cx, plan, &bring::askers(&remotes), locked, patient(plan)).await
 }

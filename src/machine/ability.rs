@@ -54,6 +54,32 @@ pub trait Save: Pause {
     async fn tidy(&self, place: &Place, shared: &Path, kept: &[Saved]) -> Result<(), ProviderError>;
 }
 
+/// Begins machines from one that was booted once to where it waits for its seed, and was saved there. A provider that can
+/// says so by [`Provider::warms`](super::Provider::warms).
+#[async_trait]
+pub trait Warm: Save {
+    /// Boot a machine like that of `node`, with a disk in which nothing is but that the seed is still to come, until it
+    /// waits for it, at most so long; and save it into `folder`, which is there, for this user alone, and empty. It holds
+    /// no key and has no name. Nothing of it runs when this returns, nor when it is dropped.
+    async fn template(
+        &self,
+        order: &Order<'_>,
+        node: &NodeName,
+        folder: &Path,
+        limit: Duration,
+    ) -> Result<(), ProviderError>;
+
+    /// All machines of an order, none of which exists, from folders that [`template`](Self::template) filled for such
+    /// ones: each takes its own seed as if it had booted with it. What is in the folders is only read, and not needed
+    /// any more when this returns. Tells of each machine as it comes to exist.
+    async fn boot_from(
+        &self,
+        order: &Order<'_>,
+        templates: &PerNode<PathBuf>,
+        found: &mut Found<'_>,
+    ) -> Result<PerNode<Machine>, ProviderError>;
+}
+
 /// Where a provider puts what it saves of one point.
 #[derive(Clone, Copy, Debug)]
 pub struct Slot<'a> {

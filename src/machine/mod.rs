@@ -305,6 +305,11 @@ pub trait Provider: Send + Sync {
         None
     }
 
+    /// How it begins machines from one that waits for its seed, if it can.
+    fn warms(&self) -> Option<&dyn ability::Warm> {
+        None
+    }
+
     /// How it finds what was left, if its machines can outlive their folders.
     fn sweeps(&self) -> Option<&dyn sweep::Sweep> {
         None

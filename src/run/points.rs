@@ -74,13 +74,23 @@ async fn agreed(cx: &Cx<'_>, cluster: &ClusterName) -> bool {
     running > 0 && report::agreed(&format!("End {machines} of `{cluster}`? What they did since is lost.")) == Some(true)
 }
 
-/// `up --from POINT`: the cluster as it was, whether it is there or only its points are.
-pub(super) async fn from(cx: &Cx<'_>, cluster: &ClusterName, point: &str) -> Result<Proof, Failure> {
-    let point = Some(named(point)?);
+/// `up LAB --from POINT`: the cluster as it was, whether it is there or only its points are.
+pub(super) async fn from(cx: &Cx<'_>, cluster: &ClusterName, word: &str, lab: Option<&str>) -> Result<Proof, Failure> {
+    let name = named(word)?;
     if !alone(cx, cluster) {
         cx.which(Some(cluster.as_str()))?;
     }
-    restore::restore(cx, cluster, &restore::Want { point, replace: false }).await
+    if let Some(lab) = lab {
+        let point = snapshot::points::of(cx, cluster).read(&name);
+        let is = point.map_err(|error| of_point("find the point", &error))?.lab;
+        if is.as_str() != lab {
+            return Err(Failure::new(Exit::Conflict, "point.lab", format!("bring `{cluster}` back as the lab {lab}"))
+                .because_text(format!("`{name}` of `{cluster}` is a point of the lab {is}"))
+                .hint(format!("calicolab up {is} --from {name} --name {cluster}"))
+                .hint(format!("calicolab up {lab} --name {cluster}-2")));
+        }
+    }
+    restore::restore(cx, cluster, &restore::Want { point: Some(name), replace: false }).await
 }
 
 /// The cluster that is meant, also one of which only points are left.

@@ -15,8 +15,9 @@ use crate::report::data;
 
 /// The verb `up`.
 pub(super) async fn up(cx: &Cx<'_>, asked: &Up, quiet: Stream<'_>) -> Result<Exit, Failure> {
-    let Up { lab, name, wish, provider, away, dry_run, recreate, from, boot_timeout, on_failure, papers, form } = asked;
-    let mut want = want(lab, name.as_deref(), wish)?;
+    let Up { lab, name, wish, provider, away, dry_run, recreate, from, cold, boot_timeout, on_failure, papers, form } =
+        asked;
+    let mut want = want(lab.as_deref().unwrap_or("primer"), name.as_deref(), wish)?;
     want.provider = provider_kind(provider)?;
     want.wish.away = servers(away.remote.as_deref(), &away.target);
     if want.wish.away.is_some() {
@@ -24,6 +25,7 @@ pub(super) async fn up(cx: &Cx<'_>, asked: &Up, quiet: Stream<'_>) -> Result<Exi
     }
     want.recreate = *recreate;
     want.down_on_failure = *on_failure == OnFailure::Down;
+    want.cold = *cold;
     want.boot_limit = Duration::from_secs(*boot_timeout);
     if *dry_run {
         return look::planned(cx, &want, form.output, quiet).await;
@@ -31,7 +33,7 @@ pub(super) async fn up(cx: &Cx<'_>, asked: &Up, quiet: Stream<'_>) -> Result<Exi
     match from {
         None => raised(cx, &want.cluster, up::up(cx, &want), papers, (form.output, quiet)).await,
         Some(point) => {
-            let ended = points::from(cx, &want.cluster, point);
+            let ended = points::from(cx, &want.cluster, point, lab.as_deref());
             raised(cx, &want.cluster, ended, papers, (form.output, quiet)).await
         }
     }

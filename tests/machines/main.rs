@@ -17,6 +17,7 @@ mod stranger;
 mod trial;
 #[path = "../support/waiting.rs"]
 mod waiting;
+mod warm;
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -124,7 +125,7 @@ fn reflectors_instead_of_a_mesh() {
 #[test]
 fn a_machine_that_dies_while_it_boots_is_named() {
     let lab = Lab::new();
-    let mut up = lab.follow(&["up", "--nodes", "2"]);
+    let mut up = lab.follow(&["up", "--nodes", "2", "--cold"]);
     // The second machine runs before `up` ends.
     up.machine("calico-02");
     let machines = processes(lab.home());

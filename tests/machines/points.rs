@@ -159,7 +159,17 @@ fn a_point_comes_back_beside_its_lab_as_often_as_wanted() {
     let (ours, theirs) = (inside(&lab, "primer"), inside(&lab, "twin"));
     assert_eq!(ours.0, theirs.0, "names, keys and addresses are what they were");
     assert_ne!(ours.1, theirs.1, "who is let into the one is not let into the other");
-    assert_ne!(port(&lab, "primer"), port(&lab, "twin"));
+    let address = port(&lab, "twin");
+    assert_ne!(port(&lab, "primer"), address);
+    let (host, at) = address.rsplit_once(':').expect("an address and a port");
+    let enters = |key: &str| {
+        let mut ssh = std::process::Command::new("ssh");
+        ssh.args(["-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no"]);
+        ssh.args(["-o", "UserKnownHostsFile=/dev/null", "-p", at, "-l", "debian", "-i"]);
+        ssh.arg(lab.home().join("clusters").join(key).join("ssh/key")).args([host, "true"]);
+        ssh.stdin(Stdio::null()).status().expect("ssh starts (apt-get install openssh-client)").success()
+    };
+    assert!(enters("twin") && !enters("primer"), "the key it had when it was saved is refused");
 
     // On a terminal it is asked whether what runs may go.
     let before = processes(lab.home());
@@ -193,7 +203,9 @@ fn a_point_comes_back_beside_its_lab_as_often_as_wanted() {
 
     // The lab can go and come back from what was kept of it; in the end nothing stays.
     lab.ok(&["down", "primer", "--keep-points"]);
-    lab.ok(&["up", "--from", "before-link-down"]);
+    let other = ["up", "coreos-0.15", "--from", "before-link-down", "-n", "primer"];
+    assert_eq!(failure(&lab, &other, 11), "point.lab");
+    lab.ok(&["up", "primer", "--from", "before-link-down"]);
     lab.ok(&twin);
     lab.ok(&["down", "primer", "--keep-points"]);
     lab.down();

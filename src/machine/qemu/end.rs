@@ -64,6 +64,13 @@ pub async fn kill_all(place: &Place, limits: Limits) -> Result<(), ProviderError
     }
 }
 
+/// End one machine of the cluster at once, if it runs.
+pub async fn kill_one(place: &Place, node: &NodeName, limits: Limits) -> Result<(), ProviderError> {
+    let running = running(place)?;
+    let ended = running.iter().filter(|(own, _)| own == node).map(|(_, process)| at_once(node, process, limits.kill));
+    ProviderError::gathered(futures::future::join_all(ended).await)
+}
+
 fn running(place: &Place) -> Result<Vec<(NodeName, Identity)>, ProviderError> {
     labelled(&place.label).map_err(failed("looking for processes in", Path::new("/proc")))
 }
@@ -112,7 +119,8 @@ fn hold(node: &NodeName, process: &Identity) -> Result<Option<Held>, ProviderErr
     process.hold().map_err(about(node, "taking hold of"))
 }
 
-async fn gone(node: &NodeName, held: &Held, limit: Duration) -> Result<bool, ProviderError> {
+/// Whether a process ends by itself in this time.
+pub async fn gone(node: &NodeName, held: &Held, limit: Duration) -> Result<bool, ProviderError> {
     held.gone_within(limit).await.map_err(about(node, "waiting for the end of"))
 }
 

@@ -34,7 +34,11 @@ pub struct Files {
 impl Files {
     /// Of one node of a cluster.
     pub fn of(place: &Place, node: &NodeName) -> Self {
-        let folder = place.vm(node);
+        Self::at(place.vm(node), place, node)
+    }
+
+    /// The same, with a folder elsewhere.
+    pub fn at(folder: PathBuf, place: &Place, node: &NodeName) -> Self {
         Self {
             overlay: folder.join("overlay.qcow2"),
             top: folder.join("top"),

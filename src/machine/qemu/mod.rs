@@ -15,6 +15,7 @@ mod stream;
 #[cfg(test)]
 pub(crate) mod support;
 mod sweep;
+mod template;
 #[cfg(test)]
 mod tests;
 
@@ -35,7 +36,7 @@ use self::args::{Begins, Spec};
 use self::end::Limits;
 use self::files::Files;
 use self::node::{Record, Run};
-use super::ability::{Pause, Save, Saved, Slot};
+use super::ability::{Pause, Save, Saved, Slot, Warm};
 use super::sweep::{Leaving, Sweep};
 use super::{
     Estimate, Found, Image, Kind, Lack, Machine, Order, Place, Power, Provider, ProviderError, Seed, Target, failed,
@@ -203,6 +204,10 @@ impl Provider for Qemu {
     fn saves(&self) -> Option<&dyn Save> {
         Some(self)
     }
+
+    fn warms(&self) -> Option<&dyn Warm> {
+        Some(self)
+    }
 }
 
 #[async_trait]
@@ -241,6 +246,28 @@ impl Save for Qemu {
     async fn tidy(&self, place: &Place, shared: &Path, kept: &[Saved]) -> Result<(), ProviderError> {
         let nodes = laid(place)?.into_iter().map(|node| (node.clone(), Files::of(place, &node)));
         layer::tidy(&nodes.collect::<Vec<_>>(), shared, kept).await
+    }
+}
+
+#[async_trait]
+impl Warm for Qemu {
+    async fn template(
+        &self,
+        order: &Order<'_>,
+        node: &NodeName,
+        folder: &Path,
+        limit: Duration,
+    ) -> Result<(), ProviderError> {
+        template::make(self, order, node, folder, limit).await
+    }
+
+    async fn boot_from(
+        &self,
+        order: &Order<'_>,
+        templates: &PerNode<PathBuf>,
+        found: &mut Found<'_>,
+    ) -> Result<PerNode<Machine>, ProviderError> {
+        template::boot(self, order, templates, found).await
     }
 }
 

@@ -84,7 +84,7 @@ pub async fn lay_beside(files: &Files, seed: &Seed) -> Result<(), ProviderError>
 }
 
 /// Made under another name and renamed: an overlay that is there is complete.
-async fn overlay(files: &Files, image: &Image, disk_mib: u64) -> Result<(), ProviderError> {
+pub async fn overlay(files: &Files, image: &Image, disk_mib: u64) -> Result<(), ProviderError> {
     const LIMIT: Duration = Duration::from_secs(60);
     let part = files.overlay.with_extension("part");
     let base = text(&image.disk).map_err(failed("using", &image.disk))?;

@@ -135,7 +135,8 @@ async fn end_of(one: &mut Held, ready: &Ready) -> Result<(), ProviderError> {
     reached(one, &Stream::Ended).await
 }
 
-async fn reached(one: &mut Held, wanted: &Stream) -> Result<(), ProviderError> {
+/// Wait until a stream stands so.
+pub async fn reached(one: &mut Held, wanted: &Stream) -> Result<(), ProviderError> {
     let qmp = tokio::sync::Mutex::new(&mut one.qmp);
     let reached = until(SENT, async || match qmp.lock().await.stream().await {
         Ok(stream) if stream == *wanted => Asked::Yes(()),
@@ -146,7 +147,8 @@ async fn reached(one: &mut Held, wanted: &Stream) -> Result<(), ProviderError> {
     reached.await.map_err(|error| ProviderError::Control { node: one.node.clone(), what: error.to_string() })
 }
 
-async fn take(listener: UnixListener, mut file: fs::File) -> std::io::Result<()> {
+/// Write what comes to this listener to a file.
+pub async fn take(listener: UnixListener, mut file: fs::File) -> std::io::Result<()> {
     let (stream, _) = tokio::time::timeout(SENT.limit, listener.accept()).await.map_err(std::io::Error::other)??;
     let stream = stream.into_std()?;
     stream.set_nonblocking(false)?;
@@ -180,7 +182,7 @@ pub async fn restore(
     let tell = |node: &NodeName, machine: &Machine| {
         (found.lock().unwrap_or_else(PoisonError::into_inner))(node, machine);
     };
-    let load = async |node, _| {
+    let back = async |node, _| {
         let files = Files::of(place, node);
         let part = |role| {
             let of = |part: &&Part| part.node == *node && part.role == role;
@@ -192,16 +194,28 @@ pub async fn restore(
         let (memory, disk) = (slot.folder.join(part(Role::Memory)?), part(Role::Disk)?);
         node::lay_beside(&files, &order.seeds[node]).await?;
         layer::fresh(&files, disk, slot.shared).await?;
-        let (machine, run) = qemu.start(order, node, Begins::Waiting, &tell).await?;
-        node::settled(node, &files, run.clone(), WAITING, SETTLED).await?;
-        let given = give(node, &files, &memory).await;
-        // Why a machine does not take its memory is in its own last words.
-        node::settled(node, &files, run, LOADED, SETTLED).await.and(given)?;
-        Ok::<_, ProviderError>(machine)
+        load(qemu, order, node, &memory, &tell).await
     };
-    let machines = order.plan.nodes.try_join(load).await?;
+    let machines = order.plan.nodes.try_join(back).await?;
     still::resume(place).await?;
     Ok(machines)
+}
+
+/// A machine whose disks are laid and whose memory is this; it stands still.
+pub async fn load(
+    qemu: &Qemu,
+    order: &Order<'_>,
+    node: &NodeName,
+    memory: &Path,
+    tell: &(impl Fn(&NodeName, &Machine) + Sync),
+) -> Result<Machine, ProviderError> {
+    let files = Files::of(order.place, node);
+    let (machine, run) = qemu.start(order, node, Begins::Waiting, tell).await?;
+    node::settled(node, &files, run.clone(), WAITING, SETTLED).await?;
+    let given = give(node, &files, memory).await;
+    // Why a machine does not take its memory is in its own last words.
+    node::settled(node, &files, run, LOADED, SETTLED).await.and(given)?;
+    Ok(machine)
 }
 
 async fn give(node: &NodeName, files: &Files, memory: &Path) -> Result<(), ProviderError> {
@@ -220,7 +234,8 @@ async fn give(node: &NodeName, files: &Files, memory: &Path) -> Result<(), Provi
     giving.await.map_err(failed("reading", memory))
 }
 
-fn remove(socket: &Path) -> Result<(), ProviderError> {
+/// Remove a socket, if it is there.
+pub fn remove(socket: &Path) -> Result<(), ProviderError> {
     match fs::remove_file(socket) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed("removing", socket)(error)),
         _ => Ok(()),

@@ -17,7 +17,7 @@ const STALL: Duration = Duration::from_secs(60);
 const LEVEL: i32 = 1;
 
 /// How the name of a file ends that is one zstd frame.
-const SHORT: &str = "zst";
+pub const SHORT: &str = "zst";
 
 /// Write to `into` what comes out of `stream`, to its end; the number of bytes.
 pub fn take(stream: &UnixStream, into: &mut impl Write) -> io::Result<u64> {

@@ -89,6 +89,19 @@ impl Tiny {
         tiny
     }
 
+    /// The same, with another word than [`SAID`].
+    pub fn saying(nodes: usize, word: &str) -> Self {
+        const BEGIN: usize = 4;
+        let tiny = Self::new(nodes);
+        let mut code = TICKING[..BEGIN].to_vec();
+        code.extend(word.bytes().flat_map(|byte| [0xb0, byte, 0xee]));
+        code.extend(&TICKING[BEGIN + 3 * (SAID.len() + 1)..]);
+        let mut disk = fs::read(&tiny.image.disk).expect("the disk");
+        disk[..code.len()].copy_from_slice(&code);
+        fs::write(&tiny.image.disk, disk).expect("write");
+        tiny
+    }
+
     /// A provider with short limits that remembers nothing.
     fn provider(folder: &Path) -> Qemu {
         let short = Duration::from_millis(100);
