@@ -49,9 +49,9 @@ fn even(lab: &Lab, cluster: &str, node: &str, said: &BTreeMap<String, String>) -
     let beginning = net.rsplit_once('.').expect("an address").0;
     words.push((beginning.to_owned(), "LAB"));
     words.push((beginning.replace('.', "_"), "LAB"));
-    for of in plan["nodes"].as_object().expect("nodes").values() {
+    for of in plan["nodes"].as_array().expect("nodes") {
         for mac in ["nat_mac", "lab_mac"] {
-            words.push((of[mac].as_str().expect("an address").to_owned(), "MAC"));
+            words.push((of[1][mac].as_str().expect("an address").to_owned(), "MAC"));
         }
     }
     let rendered = fs::read_to_string(folder.join("rendered").join(node).join("user-data")).expect("its seed");

@@ -146,7 +146,10 @@ impl Provider for Qemu {
         };
         let boot = async |node: &NodeName, sizes: &NodePlan| {
             let (files, seed) = (Files::of(place, node), &seeds[node]);
-            if let Some(process) = running.get(node) {
+            if running.contains_key(node) && save::is_without_memory(&files).await {
+                // A run that was killed while it resumed this one: nothing has run in it yet.
+                end::kill_one(place, node, self.limits).await?;
+            } else if let Some(process) = running.get(node) {
                 let machine = machine(process.pid, leased.ssh_ports[node], image, seed, &files);
                 tell(node, &machine);
                 return Ok(machine);

@@ -218,6 +218,14 @@ pub async fn load(
     Ok(machine)
 }
 
+/// Whether a process waits for a memory that nobody will give it any more.
+pub async fn is_without_memory(files: &Files) -> bool {
+    match Qmp::connect(&files.qmp, SETTLED).await {
+        Ok(mut qmp) => qmp.status().await.is_ok_and(|status| status == WAITING),
+        Err(_) => false,
+    }
+}
+
 async fn give(node: &NodeName, files: &Files, memory: &Path) -> Result<(), ProviderError> {
     let from = text(&files.ram).map_err(failed("using", &files.ram))?;
     remove(&files.ram)?;
