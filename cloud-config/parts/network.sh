@@ -29,10 +29,13 @@ link set {{ net.lab_device }} mtu {{ net.mtu }} up
 addr replace $nat_address dev {{ net.nat_device }}
 route replace default via $nat_gateway dev {{ net.nat_device }}
 addr replace {{ node.address }}/{{ node.prefix_len }} dev {{ net.lab_device }}
-route replace {{ net.services }} dev {{ net.lab_device }} src {{ node.address }}
-route replace unreachable {{ net.pods }} metric 65535"
+route replace {{ net.services }} dev {{ net.lab_device }} src {{ node.address }}"
+{% if not calico %}
+  echo "route replace unreachable {{ net.pods }} metric 65535"
+{% endif %}
   # Services: the node's own packets to one would else leave with the NAT card's address, and no answer would come
-  # back. Pods: what BGP gives no route to must not wander out of the NAT card into the host's own networks.
+  # back. Pods: what BGP gives no route to must not wander out of the NAT card into the host's own networks;
+  # Calico's BIRD would learn such a route, and tell all peers that it knows the way to every pod.
 } >/run/network.batch
 ip -batch /run/network.batch || exit
 # The address is there already; it is asked for so that the host knows who has it, by which Vagrant finds machines.

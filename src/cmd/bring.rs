@@ -16,12 +16,13 @@ use crate::command::{Argv, Output};
 use crate::durable;
 use crate::event::{Event, Events, Step};
 use crate::failure::{Exit, Failure, in_one_line};
+use crate::install::manifest::Edited;
 use crate::install::pki::Pki;
 use crate::install::{InstallError, Kit};
 use crate::lab::name::{NodeName, PerNode};
 use crate::lab::plan::Plan;
 use crate::lab::render::{self, HostKey, Secrets};
-use crate::machine::{Image, ImageForm, Leased, Machine, Order, Place, Provider, ProviderError, Seed, console_tail};
+use crate::machine::{Image, ImageForm, Machine, Order, Place, ProviderError, Seed, console_tail};
 use crate::proof::ask::{Ask, Askers};
 use crate::ssh::keys::ClusterKeys;
 use crate::ssh::{Remote, SshError};
@@ -31,25 +32,9 @@ use super::cx::{ANSWER, Cx, counted};
 use super::draft::Draft;
 use super::fetch::{not_fetched, os_image, plan_offline, programs};
 use super::made::Made;
+use super::plan::manifests::manifests;
+use super::site::Site;
 use super::{ready, warm};
-
-/// What is brought up, and by whom.
-pub struct Site<'a> {
-    /// This host.
-    pub cx: &'a Cx<'a>,
-    /// What was asked for.
-    pub draft: &'a Draft,
-    /// What is to be.
-    pub plan: &'a Plan,
-    /// Who makes the machines.
-    pub provider: &'a dyn Provider,
-    /// What the cluster holds of this host.
-    pub leased: &'a Leased,
-    /// How long a machine may take to say that it is ready.
-    pub boot_limit: Duration,
-    /// Boot every machine, template or not.
-    pub cold: bool,
-}
 
 /// The steps that [`machines`] takes.
 pub const STEPS: [Step; 5] = [Step::Fetch, Step::Render, Step::Boot, Step::Reach, Step::Install];
@@ -72,7 +57,7 @@ pub async fn machines(site: &Site<'_>, locked: &mut Locked) -> Result<PerNode<Re
         (std::sync::Mutex::new(Some(tell)), std::sync::Mutex::new(Some(told)))
     });
     let key = own.keys.key_file();
-    let kit = Kit { plan, pki: &own.pki, payload: &bytes.payload };
+    let kit = Kit { plan, pki: &own.pki, payload: &bytes.payload, manifests: &bytes.manifests };
     let reach = async {
         let reached = machines
             .try_join(async |node, machine| {
@@ -114,6 +99,8 @@ pub struct Bytes {
     pub image: Image,
     /// What they run.
     pub payload: Payload,
+    /// The upstream's manifests as they are applied; none without a Calico.
+    pub manifests: Vec<Edited>,
 }
 
 /// What is the cluster's own.
@@ -137,7 +124,8 @@ pub async fn bytes(cx: &Cx<'_>, draft: &Draft, plan: &Plan, form: ImageForm) -> 
     let image = Box::pin(os_image(cx, &plan.lab, &draft.image, form));
     let programs = Box::pin(programs(cx, plan));
     let (image, payload) = tokio::try_join!(image, programs).map_err(|error| not_fetched(&error))?;
-    Ok(Bytes { image, payload })
+    let manifests = if plan.calico.is_some() { manifests(cx, plan).await? } else { Vec::new() };
+    Ok(Bytes { image, payload, manifests })
 }
 
 /// What is a cluster's own, kept in its folder; made where it is not there.

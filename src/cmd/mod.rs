@@ -26,6 +26,7 @@ pub mod plan;
 pub mod power;
 mod ready;
 pub mod shell;
+mod site;
 pub mod snapshot;
 pub mod ssh;
 pub mod status;

@@ -16,13 +16,14 @@ use crate::proof::round::Pace;
 use crate::proof::{Proof, expect};
 use crate::ssh::Remote;
 
-use super::bring::{self, Site};
+use super::bring;
 use super::calm;
 use super::cx::{Cx, counted, not_locked};
 use super::down::{self, OfPoints};
 use super::draft::{Draft, complete, installable};
 use super::fetch::plan_offline;
 use super::kept::{self, keep, read_plan};
+use super::site::Site;
 use super::snapshot::points::{self, not_half_way};
 use super::{needs, verify};
 

@@ -42,7 +42,7 @@ pub async fn vagrantfile(cx: &Cx<'_>, want: &Want, folder: &Path) -> Result<(), 
             write(&folder.join("cloud-config").join(format!("{node}.yaml")), &seed.user_data, 0o600)?;
         }
         write(&folder.join("README.md"), &readme(&plan), 0o644)?;
-        let kit = Kit { plan: &plan, pki: &own.pki, payload: &bytes.payload };
+        let kit = Kit { plan: &plan, pki: &own.pki, payload: &bytes.payload, manifests: &bytes.manifests };
         let installs = plan.nodes.try_map(|node, _| kit.script(node).ok_or_else(|| no_script(&plan)))?;
         let wanted = Plain { plan: &plan, image: &bytes.image, seeds: &seeds, installs: &installs };
         let written = Vagrant::default().write_plain(&wanted, &folder, &cx.events).await;

@@ -10,10 +10,10 @@ use crate::lab::name::{NodeName, PerNode};
 use crate::machine::ability::Warm;
 use crate::machine::{Found, Machine, Order};
 
-use super::bring::Site;
 use super::cx::counted;
 use super::fetch::not_fetched;
 use super::ls::age;
+use super::site::Site;
 
 /// The part of an image that waits for a seed.
 const WAITS: &str = "rootfs/usr/lib/calicolab/resumed.py";

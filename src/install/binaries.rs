@@ -2,7 +2,7 @@
 
 use super::cluster::{self, PKI};
 use super::pki::{Made, Pair};
-use super::{InstallError, Kit, secret};
+use super::{InstallError, Kit, calico, secret};
 use crate::guest::Machine;
 use crate::lab::file::On;
 use crate::lab::kubernetes::Etcd;
@@ -50,6 +50,7 @@ fn files(kit: &Kit<'_>, node: &NodeName) -> Vec<Upload> {
         files.extend(kubernetes.master.iter().flat_map(|(name, own)| pair(name, own, "crt")));
         files.extend(pair("service-accounts", &kubernetes.service_accounts, "pub"));
         files.push(cluster::nodes(kit.plan));
+        files.extend(calico::files(kit));
     }
     files
 }
@@ -77,7 +78,7 @@ mod tests {
         assert!(told(&plan("1.20.2", Etcd { on: On::All, ..ETCD })).contains("one etcd"));
         assert!(told(&plan("1.20.2", Etcd { tls: false, ..ETCD })).contains("one etcd"));
         let calico = example::carried_lab("calico-3.21-etcd", &[]).calico;
-        assert!(told(&Plan { calico, ..plan("1.20.2", ETCD) }).contains("manifests of `calico`"));
+        assert!(told(&Plan { calico, ..plan("1.20.2", ETCD) }).contains("no etcd"));
         assert!(told(&Plan { kubernetes: None, ..plan("1.20.2", ETCD) }).contains("no Kubernetes"));
     }
 }

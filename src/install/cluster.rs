@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{InstallError, LIMIT};
+use super::{InstallError, LIMIT, calico};
 use crate::command::Argv;
 use crate::lab::name::NodeName;
 use crate::lab::plan::Plan;
@@ -34,9 +34,7 @@ pub(super) fn refusal(plan: &Plan, of: &str) -> Option<String> {
             let (major, minor) = SERIES;
             Some(format!("{of} of Kubernetes {major}.{minor}.x, the lab has {version}"))
         }
-        // Such a lab would come up without the Calico that it names.
-        Some(_) if plan.calico.is_some() => Some("it does not apply the manifests of `calico`".to_owned()),
-        Some(_) => None,
+        Some(_) => calico::refusal(plan),
     }
 }
 
@@ -52,10 +50,17 @@ pub(super) fn manifest(name: &str, mode: u32, object: &Value) -> Upload {
     Upload { path: format!("{MANIFESTS}/{name}"), mode, content }
 }
 
+/// A manifest as it is written elsewhere.
+pub(super) fn text(name: &str, text: String) -> Upload {
+    Upload { path: format!("{MANIFESTS}/{name}"), mode: 0o644, content: Content::Bytes(text.into_bytes()) }
+}
+
 fn listed(plan: &Plan) -> Value {
     let node = |name: &NodeName, block: &ipnet::Ipv4Net| {
-        json!({"apiVersion": "v1", "kind": "Node",
-            "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}},
+        let labels = json!({"kubernetes.io/hostname": name, "kubernetes.io/os": "linux"});
+        let mut named = json!({"name": name, "labels": labels});
+        calico::mark(plan, name, &mut named);
+        json!({"apiVersion": "v1", "kind": "Node", "metadata": named,
             "spec": {"podCIDR": block, "podCIDRs": [block]},
             // A kubelet of 1.20 that finds itself without any ends in a panic,
             // and with none for pods refuses its own for good.

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::pki::Made;
-use super::{InstallError, Kit, cluster, secret};
+use super::{InstallError, Kit, calico, cluster, secret};
 use crate::command::Argv;
 use crate::guest::Machine;
 use crate::lab::name::NodeName;
@@ -55,6 +55,7 @@ pub(super) async fn install(
 /// What the master has beside its programs: the authority of all certificates, which kubeadm makes the others of.
 fn files(kit: &Kit<'_>) -> Vec<Upload> {
     let mut files = vec![cluster::nodes(kit.plan)];
+    files.extend(calico::files(kit));
     if let Made::There(kubeadm) = &kit.pki.made {
         files.push(secret(&format!("{}/ca.crt", cluster::PKI), &kit.pki.authority));
         files.push(secret(&format!("{}/ca.key", cluster::PKI), &kubeadm.authority_key));
@@ -94,8 +95,9 @@ mod tests {
         assert_eq!(refusal(&plan("1.20.2", None)), None);
         assert!(told(&plan("1.36.3", None)).contains("of Kubernetes 1.20.x, the lab has 1.36.3"));
         assert!(told(&plan("1.20.2", Some(Etcd { on: On::All, tls: true }))).contains("an etcd of its own"));
-        let calico = example::carried_lab("calico-3.21-kdd", &[]).calico;
-        assert!(told(&Plan { calico, ..plan("1.20.2", None) }).contains("manifests of `calico`"));
+        let with = |lab: &str| Plan { calico: example::carried_lab(lab, &[]).calico, ..plan("1.20.2", None) };
+        assert_eq!(refusal(&with("calico-3.21-kdd")), None);
+        assert!(told(&with("calico-3.21-etcd")).contains("no etcd"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Bytes and secrets onto the nodes, daemons started: straight code over SSH.
 
 mod binaries;
+mod calico;
 mod cluster;
 mod kubeadm;
 pub mod manifest;
@@ -19,6 +20,8 @@ use crate::lab::name::NodeName;
 use crate::lab::plan::Plan;
 use crate::ssh::{Content, Input, Remote, SshError, Upload};
 
+use self::manifest::Edited;
+
 /// Everything an installer brings; the same for all nodes, each takes what is its own.
 pub struct Kit<'a> {
     /// What is to be.
@@ -27,6 +30,8 @@ pub struct Kit<'a> {
     pub pki: &'a Pki,
     /// The pinned programs.
     pub payload: &'a Payload,
+    /// The upstream's manifests with the lab's edits in them; none without a Calico.
+    pub manifests: &'a [Edited],
 }
 
 /// Runs on the node: takes the programs from the payload disk or from standard input, unless they are there already.

@@ -52,7 +52,7 @@ async fn a_node_checks_every_file_under_the_name_it_has_there() {
     let folder = tempfile::tempdir().expect("a folder");
     let plan = example::planned(&example::lab(&["one", "two"]), "demo");
     let (pki, payload) = (Pki::ensure(&folder.path().join("pki"), &plan).expect("keys"), packed(folder.path()).await);
-    let kit = Kit { plan: &plan, pki: &pki, payload: &payload };
+    let kit = Kit { plan: &plan, pki: &pki, payload: &payload, manifests: &[] };
     for (node, files) in [("one", &["opt/bin/renamed", "opt/master"][..]), ("two", &["opt/bin/renamed"])] {
         let root = folder.path().join(node);
         std::fs::create_dir(&root).expect("made");

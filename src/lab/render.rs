@@ -172,6 +172,7 @@ fn context(plan: &Plan, name: &NodeName, node: &NodePlan, user: &str, secrets: &
         net => seen(&plan.network),
         bgp => seen(&plan.bgp),
         image => seen(manifests::images(plan)),
+        calico => plan.calico.is_some(),
         cluster => plan.cluster.as_str(),
         lab => plan.lab.as_str(),
         user => user,

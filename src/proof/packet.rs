@@ -34,7 +34,7 @@ fn questions(scene: &Scene<'_>, from: &NodeName, to: &NodeName) -> Result<[Probe
     let nobody = unused_pod(scene.plan.nodes[to].block);
     Ok([
         reach::ping_from_pod(target, machine::SMALL, 2),
-        reach::ping_from_pod_anew(target, scene.plan.network.mtu, 2),
+        reach::ping_from_pod_anew(target, scene.plan.pod_mtu(), 2),
         reach::fetch_from_pod(&format!("http://{target}:{}/", container::HTTP_PORT)),
         reach::ping_from_pod(nobody, machine::SMALL, 1),
     ]
@@ -48,7 +48,7 @@ pub(super) fn judge(scene: &Scene<'_>, from: &NodeName, to: &NodeName) -> Judged
     let (small, full) = (scene.heard(&small)?, scene.heard(&full)?);
     let (page, unused) = (scene.heard(&page)?, scene.heard(&unused)?);
     let pair = format!("a container on {from} to one on {to} ({target})");
-    let (bytes, mtu) = (machine::SMALL, scene.plan.network.mtu);
+    let (bytes, mtu) = (machine::SMALL, scene.plan.pod_mtu());
     if !answered(small) {
         return Err(Verdict::not_yet(format!("{pair}: no answer: {}", small.tail(2))));
     }

@@ -1,11 +1,13 @@
 //! Judges of the kernel's routes: the own block held, and the right way to all of each foreign one.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
 use super::{Judged, Place, Probe, Scene, Verdict};
 use crate::lab::addressing::samples;
+use crate::lab::kubernetes::Encapsulation;
 use crate::lab::name::NodeName;
 use crate::lab::plan::Plan;
 use crate::node::route::{self, Routes};
@@ -37,28 +39,31 @@ pub(super) fn judge_own(scene: &Scene<'_>, node: &NodeName, block: Ipv4Net) -> J
 
 pub(super) fn judge_foreign(scene: &Scene<'_>, node: &NodeName, block: Ipv4Net, owner: &NodeName) -> Judged {
     let routes = read(scene, node)?;
-    let (part, hop) = (&scene.plan.nodes[node], scene.plan.nodes[owner].address);
-    let device = scene.plan.network.lab_device.as_str();
-    let right = |gateway: Option<Ipv4Addr>, own: Option<&str>| gateway == Some(hop) && own == Some(device);
+    let part = &scene.plan.nodes[node];
+    let way = Way::to(scene.plan, owner);
+    let right = |gateway: Option<Ipv4Addr>, own: Option<&str>| {
+        gateway.is_some_and(|gateway| way.hop.contains(&gateway)) && own == Some(way.device)
+    };
     // The tables first: they show the cause, the ways below only the effect.
     for route in routes.within(block) {
         let planned = route.to == block && route.table == "main" && right(route.gateway, route.device.as_deref());
         if !planned {
-            return Err(Verdict::not_yet(format!("{node} has `{route}`, planned is `{block} via {hop} dev {device}`")));
+            return Err(Verdict::not_yet(format!("{node} has `{route}`, planned is `{block} {way}`")));
         }
     }
     for address in samples(block) {
-        let Some(way) = routes.way(address) else {
+        let Some(taken) = routes.way(address) else {
             let said = &routes.complaints;
             return Err(Verdict::not_yet(format!("{node} has no way to {address} in the block of {owner}: {said}")));
         };
-        if !right(way.gateway, way.device.as_deref()) {
-            let via = way.gateway.map_or_else(|| "directly".into(), |gateway| format!("via {gateway}"));
-            let dev = way.device.as_deref().unwrap_or("no device");
-            let planned = format!("planned is via {hop} on {device}");
+        if !right(taken.gateway, taken.device.as_deref()) {
+            let via = taken.gateway.map_or_else(|| "directly".into(), |gateway| format!("via {gateway}"));
+            let dev = taken.device.as_deref().unwrap_or("no device");
+            let planned = format!("planned is {way}");
             return Err(Verdict::not_yet(format!("{node} sends {address} {via} on {dev}, {planned}")));
         }
-        if let Some(source) = way.source.filter(|source| *source != part.address) {
+        // From a tunnel's device it goes with the tunnel's own address.
+        if let Some(source) = taken.source.filter(|source| !way.tunnel && *source != part.address) {
             return Err(Verdict::not_yet(format!(
                 "{node} sends to {address} from {source}, planned is {}",
                 part.address
@@ -68,7 +73,40 @@ pub(super) fn judge_foreign(scene: &Scene<'_>, node: &NodeName, block: Ipv4Net, 
     if routes.within(block).next().is_none() {
         return Err(Verdict::not_yet(format!("{node} has no route to {block}, only a wider one that covers it")));
     }
-    Ok(format!("{block} via {hop} dev {device}"))
+    Ok(format!("{block} {way}"))
+}
+
+/// How packets to the pods of a node go: to its own address, or into a tunnel of Calico's.
+struct Way<'a> {
+    /// The next hop is one of these: with VXLAN the far end's address in the tunnel, out of its own block.
+    hop: Ipv4Net,
+    device: &'a str,
+    tunnel: bool,
+}
+
+impl<'a> Way<'a> {
+    fn to(plan: &'a Plan, owner: &NodeName) -> Self {
+        let part = &plan.nodes[owner];
+        let (hop, lab) = (part.address.into(), plan.network.lab_device.as_str());
+        let encapsulation = plan.calico.as_ref().map_or(Encapsulation::None, |calico| calico.encapsulation);
+        match encapsulation {
+            // All nodes of a lab are on one subnet.
+            Encapsulation::None | Encapsulation::IpipCrossSubnet | Encapsulation::VxlanCrossSubnet => {
+                Self { hop, device: lab, tunnel: false }
+            }
+            Encapsulation::Ipip => Self { hop, device: "tunl0", tunnel: true },
+            Encapsulation::Vxlan => Self { hop: part.block, device: "vxlan.calico", tunnel: true },
+        }
+    }
+}
+
+impl fmt::Display for Way<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.hop.prefix_len() {
+            32 => write!(f, "via {} dev {}", self.hop.addr(), self.device),
+            _ => write!(f, "via an address of {} dev {}", self.hop, self.device),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -106,6 +144,31 @@ mod tests {
         let [own, foreign] = judge(TABLE, &good());
         assert_eq!(own, Verdict::Pass { seen: "blackhole 10.244.0.0/26".into() });
         assert_eq!(foreign, Verdict::Pass { seen: "10.244.0.64/26 via 198.18.7.12 dev lab0".into() });
+    }
+
+    #[test]
+    fn into_a_tunnel_where_calico_wraps_packets() {
+        let mut stage = Stage::new(2);
+        for (lab, hop, device, told) in [
+            ("ipip", "198.18.7.12", "tunl0", "via 198.18.7.12 dev tunl0"),
+            ("vxlan", "10.244.0.65", "vxlan.calico", "via an address of 10.244.0.64/26 dev vxlan.calico"),
+            ("vxlan-cross-subnet", "198.18.7.12", "lab0", "via 198.18.7.12 dev lab0"),
+        ] {
+            let set = format!("calico.encapsulation={lab}");
+            stage.plan.calico = crate::lab::example::carried_lab("calico-3.21-kdd", &[&set]).calico;
+            let table = format!(r#"[{{"dst":"10.244.0.64/26","gateway":"{hop}","dev":"{device}"}}]"#);
+            // With the tunnel's own address at this end.
+            let source = if lab.contains('-') { "198.18.7.11" } else { "10.244.0.1" };
+            let ways = [65, 96, 126].map(|last| way(&format!("10.244.0.{last}"), hop, device, source));
+            let probe = routes(&stage.plan, &node(1));
+            stage.say(probe.clone(), 0, &format!("{table}\n{}\n", ways.join("\n")), "");
+            let block = stage.plan.nodes[&node(2)].block;
+            let check = Check::Route { node: node(1), block, owner: node(2) };
+            assert_eq!(stage.judge(&check), Verdict::Pass { seen: format!("{block} {told}") });
+            let beside = table.replace(device, "nat0");
+            stage.say(probe, 0, &format!("{beside}\n{}\n", ways.join("\n")), "");
+            assert!(stage.judge(&check).text().contains("dev nat0"));
+        }
     }
 
     #[test]
