@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::manifest::Edited;
-use super::{Kit, cluster};
+use super::{Kit, applied};
 use crate::lab::kubernetes::{Datastore, Install};
 use crate::lab::name::NodeName;
 use crate::lab::plan::Plan;
@@ -42,14 +42,14 @@ pub(super) fn files(kit: &Kit<'_>) -> Vec<Upload> {
     let kinds: String = kinds.flat_map(|object| ["---\n", object.after.as_str()]).collect();
     let list = |items: Vec<Value>| json!({"apiVersion": "v1", "kind": "List", "items": items});
     let mut files = vec![
-        cluster::text("05-kinds.yaml", kinds),
-        cluster::manifest("06-bgp.json", 0o644, &list(bgp(kit.plan))),
+        applied::text("05-kinds.yaml", kinds),
+        applied::object("06-bgp.json", 0o644, &list(bgp(kit.plan))),
         // From its first packet on Calico writes into these: they are made once, and never put back.
-        cluster::manifest("07-blocks.once.json", 0o644, &list(blocks(kit.plan))),
+        applied::object("07-blocks.once.json", 0o644, &list(blocks(kit.plan))),
     ];
     let named = |(number, file): (usize, &Edited)| {
         let name = file.name.trim_end_matches(".yaml");
-        cluster::text(&format!("{number:02}-{name}.yaml"), file.text())
+        applied::text(&format!("{number:02}-{name}.yaml"), file.text())
     };
     files.extend((10..).zip(kit.manifests).map(named));
     files

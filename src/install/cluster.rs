@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{InstallError, LIMIT, calico};
+use super::{InstallError, LIMIT, applied, calico};
 use crate::command::Argv;
 use crate::lab::name::NodeName;
 use crate::lab::plan::Plan;
 use crate::node::kube;
-use crate::ssh::{Content, Remote, Upload};
+use crate::ssh::{Remote, Upload};
 use crate::wait::{self, Asked, Patience};
 
 /// What follows on a node when everything is there: its images are taken in, and its units started.
@@ -18,8 +18,6 @@ pub(super) const START: &str = include_str!("cluster.sh");
 pub(super) const PKI: &str = "/etc/kubernetes/pki";
 /// The series whose flags and configuration stand in `cloud-config/binaries` and `cloud-config/kubeadm`.
 const SERIES: (u16, u16) = (1, 20);
-/// What is applied to the cluster, in the order of the names.
-const MANIFESTS: &str = "/var/lib/calicolab/manifests";
 /// The API server's first start makes its own objects; emulated machines take minutes for it.
 const API: Patience = Patience { limit: Duration::from_secs(600), pause: Duration::from_millis(500) };
 /// Once it answers, the namespaces that it makes itself follow within seconds.
@@ -41,18 +39,7 @@ pub(super) fn refusal(plan: &Plan, of: &str) -> Option<String> {
 /// The nodes as the API server shall know them whether their kubelets came or not: each with its planned block. What
 /// the kubelets know better they add.
 pub(super) fn nodes(plan: &Plan) -> Upload {
-    manifest("00-nodes.json", 0o644, &listed(plan))
-}
-
-/// A manifest of what the cluster begins with.
-pub(super) fn manifest(name: &str, mode: u32, object: &Value) -> Upload {
-    let content = Content::Bytes(object.to_string().into_bytes());
-    Upload { path: format!("{MANIFESTS}/{name}"), mode, content }
-}
-
-/// A manifest as it is written elsewhere.
-pub(super) fn text(name: &str, text: String) -> Upload {
-    Upload { path: format!("{MANIFESTS}/{name}"), mode: 0o644, content: Content::Bytes(text.into_bytes()) }
+    applied::object("00-nodes.json", 0o644, &listed(plan))
 }
 
 fn listed(plan: &Plan) -> Value {
@@ -83,7 +70,7 @@ pub(super) async fn begin(node: &NodeName, remote: &Remote, units: &[&str]) -> R
         let said = units.map_or_else(|_| error.to_string(), |units| format!("{error}\n{}", units.tail(24)));
         return Err(InstallError::Failed { node: node.clone(), doing: "waiting for the API server", said });
     }
-    let applied = wait::until(APPLY, async || asked(kube::apply(MANIFESTS)).await).await;
+    let applied = wait::until(APPLY, async || asked(kube::apply(applied::FOLDER)).await).await;
     applied.map_err(|error| InstallError::Failed {
         node: node.clone(),
         doing: "giving the API server what the cluster begins with",

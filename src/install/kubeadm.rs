@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::pki::Made;
-use super::{InstallError, Kit, calico, cluster, secret};
+use super::{InstallError, Kit, applied, calico, cluster, secret};
 use crate::command::Argv;
 use crate::guest::Machine;
 use crate::lab::name::NodeName;
@@ -59,7 +59,7 @@ fn files(kit: &Kit<'_>) -> Vec<Upload> {
     if let Made::There(kubeadm) = &kit.pki.made {
         files.push(secret(&format!("{}/ca.crt", cluster::PKI), &kit.pki.authority));
         files.push(secret(&format!("{}/ca.key", cluster::PKI), &kubeadm.authority_key));
-        files.push(cluster::manifest("00-token.json", 0o600, &token(&kubeadm.join, Timestamp::now() + TOKEN)));
+        files.push(applied::object("00-token.json", 0o600, &token(&kubeadm.join, Timestamp::now() + TOKEN)));
     }
     files
 }

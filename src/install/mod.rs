@@ -1,5 +1,6 @@
 //! Bytes and secrets onto the nodes, daemons started: straight code over SSH.
 
+mod applied;
 mod binaries;
 mod calico;
 mod cluster;
