@@ -45,7 +45,7 @@ e2e: setup
 	scripts/kubernetes-debian.sh
 	scripts/lxd.sh install
 	$(CARGO) test --locked --no-run --test lxd --test machines
-	@$(MAKE) --no-print-directory -j2 --output-sync=line e2e-lxd e2e-machines
+	@$(MAKE) --no-print-directory -j2 e2e-lxd e2e-machines
 
 e2e-lxd:
 	$(CARGO) test --locked --test lxd -- $(FLAGS)
