@@ -42,7 +42,7 @@ fn bad_input() {
 fn never_ready() {
     let lab = Lab::new();
     let script = "cloud-config/parts/network.sh";
-    let labs = altered(&lab, script, "exec ip -batch", "echo stuck >/dev/ttyS0\nexec sleep 1000\nexec ip -batch");
+    let labs = altered(&lab, script, "ip -batch", "echo stuck >/dev/ttyS0\nexec sleep 1000\nip -batch");
     let labs = labs.display().to_string();
     let told = lab.ends(&["up", "--labs", &labs, "--boot-timeout", "15"], 60);
     assert!(told.contains("error[boot.not-ready]"), "{told}");
