@@ -7,7 +7,7 @@ PREFIX  ?= $(HOME)/.local
 BINARY  := target/release/calicolab
 FLAGS   ?=
 
-.PHONY: help setup build up down test e2e e2e-lxd e2e-machines vagrant soak bench lint install
+.PHONY: help setup build up down test e2e e2e-lxd e2e-machines vagrant soak bench bench-vagrant lint install
 
 help:
 	@echo 'make up       build calicolab and bring the lab "$(LAB)" up, proven (LAB=… for another, FLAGS=… for flags)'
@@ -15,7 +15,8 @@ help:
 	@echo 'make e2e      run the story of `up` in real virtual machines, and in containers of a real LXD (as root)'
 	@echo 'make vagrant  the same story by Vagrant with libvirt (as root; an hour and more in software, so no part of CI)'
 	@echo 'make soak     kill `up` at every happening and see that `down` leaves nothing; fifteen faults in machines; resumed machines beside booted ones'
-	@echo 'make bench    measure the store against curl, aria2c and sha256sum, and `up` (QEMU, LXD) against hand-written scripts, and points'
+	@echo 'make bench    measure the store against curl, aria2c and sha256sum, and `up` (QEMU, LXD, Kubernetes) against hand-written scripts, and points'
+	@echo 'make bench-vagrant  measure `up` by QEMU and by Vagrant beside plain `vagrant up` (as root; half an hour in software)'
 	@echo 'make setup    install what building and the machines need (all targets above do this first)'
 	@echo 'make lint     formatting and clippy'
 	@echo 'make install  copy the binary to $(PREFIX)/bin'
@@ -73,6 +74,13 @@ bench: build
 	scripts/as-user.sh benches/points.sh
 	scripts/lxd.sh install
 	benches/incus.sh
+	scripts/kubernetes-debian.sh
+	benches/kubernetes.sh
+
+# Of its own: it makes the same machines six times and more.
+bench-vagrant: build
+	scripts/libvirt.sh install
+	benches/vagrant.sh
 
 lint: setup
 	$(CARGO) fmt --check

@@ -8,18 +8,11 @@
 set -eu
 runs=${1:-3}
 here=$(cd "$(dirname "$0")" && pwd)
-calicolab=${CALICOLAB:-$here/../target/release/calicolab}
-for program in "$calicolab" qemu-system-x86_64 qemu-img ssh tar awk; do
-	command -v "$program" >/dev/null || { echo "bench: $program is missing; \`make setup build\` brings it" >&2; exit 30; }
-done
-work=$(mktemp -d "${TMPDIR:-/tmp}/calicolab-bench.XXXXXX")
-export CALICOLAB_HOME="$work/home"
+# shellcheck source=benches/common.sh
+. "$here/common.sh"
+needs "$calicolab" qemu-system-x86_64 qemu-img ssh tar awk
 # Where a daemon of containers answers it would be chosen before emulation, and the floor is a QEMU's.
 export CALICOLAB_UP_PROVIDER=qemu
-trap '"$calicolab" down --all >/dev/null 2>&1; rm -rf "$work"' EXIT
-trap 'exit 1' HUP INT TERM
-
-median() { sort -n | awk '{ all[NR] = $1 } END { print (all[int((NR + 1) / 2)] + all[int(NR / 2) + 1]) / 2 }'; }
 
 # The image and the packages are brought in beforehand: what is measured is the bringing up.
 up() { # prints seconds; the highest memory goes into $work/memory

@@ -67,14 +67,21 @@ done
 [ ! -e /opt/calicolab-payload.tar ] || device=/opt/calicolab-payload.tar
 tar -x --keep-directory-symlink -f "$device" $(cut -c67- $sums)
 sha256sum --check --quiet $sums >&2
-systemctl start --no-block calicolab.target
+. /run/floor-start.sh
 echo installed
 until [ "$(birdc show protocols 2>/dev/null | grep -c Established)" = "$peers" ]; do sleep 0.5; done
 echo established
-calicolab-pod add floor sleep 600 >/dev/null
+calicolab-pod ensure floor sleep 600 >/dev/null
 until calicolab-pod exec floor nslookup "$name." 2>/dev/null | grep -q "Address: $address"; do sleep 0.5; done
 echo answer
 END
+
+# What starts the daemons: a kept cluster may bring its own.
+if [ -e "$kept/start.sh" ]; then
+	cp "$kept/start.sh" "$work/start.sh"
+else
+	echo 'systemctl start --no-block calicolab.target' >"$work/start.sh"
+fi
 
 prepare
 for node in $nodes; do boot "$node"; done
@@ -92,6 +99,7 @@ bring() { # NODE
 	cp -R "$kept/nodes/$1" "$stage"
 	mkdir -p "$stage/run"
 	cp "$work/on-node.sh" "$stage/run/floor.sh"
+	cp "$work/start.sh" "$stage/run/floor-start.sh"
 	(cd "$stage" && find . -type f | tar --owner=0 --group=0 -c -T -) |
 		ssh_to "$1" "sudo sh -c 'tar -xp -C / -f - && exec sh /run/floor.sh $peers $(cat "$kept/service")'" |
 		while read -r what; do reached "$what"; done

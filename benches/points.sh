@@ -9,25 +9,16 @@
 set -eu
 runs=${1:-3}
 here=$(cd "$(dirname "$0")" && pwd)
-calicolab=${CALICOLAB:-$here/../target/release/calicolab}
-for program in "$calicolab" qemu-system-x86_64 qemu-img awk; do
-	command -v "$program" >/dev/null || { echo "bench: $program is missing; \`make setup build\` brings it" >&2; exit 30; }
-done
-work=$(mktemp -d "${TMPDIR:-/tmp}/calicolab-points.XXXXXX")
-export CALICOLAB_HOME="$work/home"
+# shellcheck source=benches/common.sh
+. "$here/common.sh"
+needs "$calicolab" qemu-system-x86_64 qemu-img awk
 # Where a daemon of containers answers it would be chosen before emulation, and has no templates.
 export CALICOLAB_UP_PROVIDER=qemu
-trap '"$calicolab" down --all >/dev/null 2>&1; rm -rf "$work"' EXIT
-trap 'exit 1' HUP INT TERM
-
-median() { sort -n | awk '{ all[NR] = $1 } END { print (all[int((NR + 1) / 2)] + all[int(NR / 2) + 1]) / 2 }'; }
 
 timed() { # FILE WORDS…: its seconds go to FILE
 	file=$1
 	shift
-	began=$(date +%s%N)
-	"$calicolab" "$@" >"$work/said" 2>&1 || { cat "$work/said" >&2; echo "bench: $1 failed" >&2; exit 1; }
-	echo "$began $(date +%s%N)" | awk '{ printf "%.2f\n", ($2 - $1) / 1e9 }' >>"$file"
+	seconds "$calicolab" "$@" >>"$file"
 }
 
 steps() { # STEP…: the seconds that these took when the last words were said, together

@@ -12,13 +12,11 @@ store=${1:?the program that cargo built of benches/store.rs}
 runs=${2:-5}
 here=$(cd "$(dirname "$0")" && pwd)
 programs=$here/../target/programs/root
-for program in "$store" "$programs/usr/sbin/nginx" "$programs/usr/bin/aria2c" curl sha256sum tee awk; do
-	command -v "$program" >/dev/null || { echo "bench: $program is missing; scripts/test-programs.sh brings what is no tool of the host" >&2; exit 30; }
-done
-work=$(mktemp -d "${TMPDIR:-/tmp}/calicolab-store.XXXXXX")
+# shellcheck source=benches/common.sh
+. "$here/common.sh"
+needs "$store" "$programs/usr/sbin/nginx" "$programs/usr/bin/aria2c" curl sha256sum tee awk
 server=
-trap '[ -z "$server" ] || kill "$server"; rm -rf "$work"' EXIT
-trap 'exit 1' HUP INT TERM
+undo() { [ -z "$server" ] || kill "$server"; }
 # Only for the programs that were unpacked: the host's own have their own.
 unpacked() { LD_LIBRARY_PATH="$programs/usr/lib/x86_64-linux-gnu:$programs/lib/x86_64-linux-gnu" "$@"; }
 
@@ -47,13 +45,10 @@ until curl -s -o "$work/seen" "$url/file01" -r 0-0; do
 	kill -0 "$server" 2>/dev/null || { cat "$work/stderr" >&2; exit 1; }
 done
 
-median() { sort -n | awk '{ all[NR] = $1 } END { print (all[int((NR + 1) / 2)] + all[int(NR / 2) + 1]) / 2 }'; }
 timed() { # WHAT COMMAND…: seconds go into $work/WHAT
 	what=$1
 	shift
-	began=$(date +%s%N)
-	"$@" || { echo "bench: $what failed" >&2; exit 1; }
-	echo "$began $(date +%s%N)" | awk '{ printf "%.3f\n", ($2 - $1) / 1e9 }' >>"$work/$what"
+	seconds "$@" >>"$work/$what"
 }
 fresh() { rm -rf "$work/cache" "$work/out"; mkdir "$work/out"; sync; }
 

@@ -6,7 +6,7 @@
 set -eu
 
 alive() { # PID-FILE: whether what it names runs; a zombie does not
-	[ -s "$1" ] && pid=$(cat "$1") && state=$(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null) && [ "${state%% *}" != Z ]
+	[ -s "$1" ] && pid=$(cat "$1" 2>/dev/null) && state=$(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null) && [ "${state%% *}" != Z ]
 }
 
 answers() {
@@ -25,20 +25,8 @@ install)
 		dpkg-query -W -f '${db:Status-Status}' $package 2>/dev/null | grep -qx installed || wanted="$wanted $package"
 	done
 	[ -n "$wanted" ] || exit 0
-	root=
-	[ "$(id -u)" = 0 ] || root=sudo
-	echo "libvirt: installing$wanted"
-	# The packages would start daemons for the whole host; Debian asks this program whether they may.
-	policy=/usr/sbin/policy-rc.d own=
-	if [ ! -e $policy ]; then
-		own=1
-		printf '#!/bin/sh\nexit 101\n' | $root tee $policy >/dev/null
-		$root chmod +x $policy
-	fi
-	$root apt-get update -qq
 	# shellcheck disable=SC2086 # a list of words
-	$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $wanted >/dev/null
-	[ -z "$own" ] || $root rm $policy ;;
+	"$(dirname "$0")/install-asleep.sh" libvirt $wanted ;;
 start)
 	folder=$2
 	command -v libvirtd >/dev/null || { echo 'libvirt: not installed: scripts/libvirt.sh install' >&2; exit 30; }

@@ -23,20 +23,8 @@ install)
 		PATH="$PATH:/usr/sbin:/sbin" command -v "${program%:*}" >/dev/null || wanted="$wanted ${program#*:}"
 	done
 	[ -n "$wanted" ] || exit 0
-	root=
-	[ "$(id -u)" = 0 ] || root=sudo
-	echo "lxd: installing$wanted"
-	# The packages would start daemons for the whole host; Debian asks this program whether they may.
-	policy=/usr/sbin/policy-rc.d own=
-	if [ ! -e $policy ]; then
-		own=1
-		printf '#!/bin/sh\nexit 101\n' | $root tee $policy >/dev/null
-		$root chmod +x $policy
-	fi
-	$root apt-get update -qq
 	# shellcheck disable=SC2086 # a list of words
-	$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $wanted >/dev/null
-	[ -z "$own" ] || $root rm $policy ;;
+	"$(dirname "$0")/install-asleep.sh" lxd $wanted ;;
 start)
 	folder=$2
 	mkdir -p "$folder"

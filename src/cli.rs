@@ -3,6 +3,7 @@
 mod away;
 pub mod broken;
 mod bytes;
+pub mod kube;
 mod labs;
 pub mod papers;
 pub mod points;
@@ -89,7 +90,8 @@ pub struct Wish {
     /// How many nodes, 2 to 9
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=9))]
     pub nodes: Option<u8>,
-    /// Another value for a key of lab.yaml (`bgp.mesh=off`); lists are separated by commas
+    /// Another value for a key of lab.yaml (`bgp.mesh=off`); lists are separated by commas. `image.NAME=FILE` or
+    /// `image.NAME=REF@DIGEST` is an image of your own in place of the lab's
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
     /// Virtual machines where a provider would make containers
@@ -187,6 +189,8 @@ pub enum Verb {
         #[command(flatten)]
         form: Form,
     },
+    #[command(flatten)]
+    Kube(kube::Kube),
     /// Log in to a node, or run words there as ssh(1) does
     Ssh {
         #[command(flatten)]

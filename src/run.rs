@@ -3,6 +3,7 @@
 mod broken;
 mod bytes;
 mod config;
+mod kube;
 mod labs;
 mod lock;
 mod look;
@@ -19,6 +20,7 @@ use serde_json::json;
 
 use crate::artifact::cache::Cache;
 use crate::artifact::mirror::Mirrors;
+use crate::cli::kube::Kube;
 use crate::cli::{Cli, Format, Verb, Wish};
 use crate::cluster::home::Home;
 use crate::cluster::lease::Leases;
@@ -62,7 +64,9 @@ pub fn main_with(providers: &Providers) -> ExitCode {
     let exit = ended(result, as_json);
     match cli.verb {
         // As with ssh(1): any other code is the far command's.
-        Verb::Ssh { .. } | Verb::Cp { .. } => ExitCode::from(cmd::ssh::OWN_FAILURE),
+        Verb::Ssh { .. } | Verb::Cp { .. } | Verb::Kube(Kube::Kubectl { .. } | Kube::Calicoctl { .. }) => {
+            ExitCode::from(cmd::ssh::OWN_FAILURE)
+        }
         _ => exit,
     }
 }
@@ -120,6 +124,7 @@ fn fetches(verb: &Verb) -> bool {
             | Verb::Snapshot { .. }
             | Verb::Ls { .. }
             | Verb::Status { .. }
+            | Verb::Kube(_)
             | Verb::Ssh { .. }
             | Verb::Cp { .. }
             | Verb::SshConfig { .. }
@@ -244,6 +249,7 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
         Verb::Snapshot { verb } => Box::pin(points::story(cx, verb, quiet)).await,
         Verb::Ls { form } => look::list_clusters(cx, form.output, quiet).await,
         Verb::Status { which, form } => look::status(cx, which.name.as_deref(), form.output, quiet).await,
+        Verb::Kube(verb) => kube::story(cx, verb, quiet).await,
         Verb::Ssh { which, node, words } => cmd::shell::login(cx, &cx.which(which.name.as_deref())?, node, words),
         Verb::Cp { which, paths } => cmd::shell::copy(cx, &cx.which(which.name.as_deref())?, paths),
         Verb::SshConfig { node, which } => {

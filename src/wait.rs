@@ -60,8 +60,7 @@ where
         if start.elapsed() + patience.pause >= patience.limit {
             return Err(WaitError::TimedOut { after: start.elapsed(), last });
         }
-        // The one place where a condition is waited for; everybody else calls this.
-        tokio::time::sleep(patience.pause).await;
+        tokio::time::sleep(patience.pause).await; // what is waited for tells nobody when it comes; all who wait call this
     }
 }
 

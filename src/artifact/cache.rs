@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::FetchError;
 use super::files::{self, blocking, failed, in_parallel};
+use crate::durable;
 use crate::event::{Event, Events, Step};
 use crate::lab::pin::Digest;
 
@@ -35,6 +36,25 @@ impl Cache {
     pub fn file(&self, digest: &Digest) -> PathBuf {
         let hex = digest.hex();
         self.root.join(digest.algorithm()).join(&hex[..2]).join(hex)
+    }
+
+    /// Take in a file of the user's own, which may change where it lies; its digest and length.
+    pub fn adopt(&self, own: &Path) -> std::io::Result<(Digest, u64)> {
+        let (digest, bytes) = files::sha256(own)?;
+        let path = self.file(&digest);
+        if path.is_file() {
+            return Ok((digest, bytes));
+        }
+        let part = path.with_extension(format!("own-{}", std::process::id()));
+        std::fs::create_dir_all(path.parent().unwrap_or(&self.root))?;
+        std::fs::copy(own, &part)?;
+        if files::sha256(&part)?.0 != digest {
+            std::fs::remove_file(&part)?;
+            return Err(std::io::Error::other("it changed while it was read"));
+        }
+        files::read_only(&part)?;
+        durable::settle(&part, &path)?;
+        Ok((digest, bytes))
     }
 
     /// The file whose lock guards the entry `name`.

@@ -116,9 +116,7 @@ impl Transfer<'_> {
             let asked = if rest.is_some() { ", as the server asks" } else { "" };
             tell.waits(format!("{error}; again in {:.0} s{asked}", wait.as_secs_f32().ceil()));
             tracing::debug!(address = %self.address, attempt, %error, ?wait, "trying again");
-            // No waiting for a condition: attempts are few and counted, and a server in trouble gets more rest
-            // after each.
-            tokio::time::sleep(wait).await;
+            tokio::time::sleep(wait).await; // a server in trouble gets rest, more after each of few attempts
             pause *= 2;
             attempt += 1;
         }

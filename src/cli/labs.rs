@@ -25,6 +25,10 @@ pub struct LockHow {
     /// Take what an upstream says now, though a pin says otherwise
     #[arg(long, conflicts_with = "apt_only")]
     pub accept_changed: bool,
+    /// The lab with another value for a key of its lab.yaml (`kubernetes=1.35.3`), as `plan` and `up` take it: a variant,
+    /// with a lock of its own
+    #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with = "check")]
+    pub sets: Vec<String>,
     /// Show what would change and write nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -5,8 +5,12 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use super::StateError;
+use crate::wait::{Asked, Patience, until};
 
 /// A lock that is held until it is dropped, or its process ends in whatever way.
 #[derive(Debug)]
@@ -32,7 +36,8 @@ pub struct Holder {
 /// Why a lock was not gained.
 #[derive(Debug)]
 pub enum LockError {
-    /// Another holds it; who is unknown in the instant before it has signed.
+    /// Another holds it. Nobody that lives has signed for it in the instant before it does, and where a killed run has
+    /// left a child.
     Held(Option<Holder>),
     /// The file could not be opened or locked.
     Io(io::Error),
@@ -52,7 +57,7 @@ impl Lock {
                 .map_err(LockError::Io)?;
             match file.try_lock() {
                 Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Err(LockError::Held(signature(&file))),
+                Err(TryLockError::WouldBlock) => return Err(LockError::Held(signature(&file).filter(Holder::lives))),
                 Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),
             }
             // The file may have been removed between opening and locking: then this lock keeps nobody out.
@@ -74,6 +79,24 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // Whoever looks without locking shall not take a finished run for a running one.
         let _ = self.file.set_len(0);
+    }
+}
+
+/// How long what a killed run had begun may take to let go of its lock: it does so when it becomes another program.
+const LETS_GO: Patience = Patience { limit: Duration::from_secs(10), pause: Duration::from_millis(20) };
+
+/// What `take` gives, asked again while nobody that lives has signed for the lock. Programs that a run starts do not
+/// inherit its locks, but between fork and exec a child of a run that was killed has them.
+pub async fn after_the_dead<T>(mut take: impl FnMut() -> Result<T, StateError>) -> Result<T, StateError> {
+    let asked = until(LETS_GO, || {
+        std::future::ready(match take() {
+            Err(StateError::Held { by: None, .. }) => Asked::NotYet("nobody that lives holds its lock".into()),
+            taken => Asked::Yes(taken),
+        })
+    });
+    match asked.await {
+        Ok(taken) => taken,
+        Err(_) => take(),
     }
 }
 

@@ -25,7 +25,7 @@ pub enum StateError {
     Held {
         /// The cluster.
         cluster: ClusterName,
-        /// Who; unknown in the instant between locking and signing.
+        /// Who; none in the instant between locking and signing, and where a killed run has left a child.
         by: Option<Holder>,
     },
     /// There is none of this name.

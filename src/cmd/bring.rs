@@ -21,7 +21,7 @@ use crate::install::pki::Pki;
 use crate::install::{InstallError, Kit};
 use crate::lab::name::{NodeName, PerNode};
 use crate::lab::plan::Plan;
-use crate::lab::render::{self, HostKey, Secrets};
+use crate::lab::render::{self, AddOn, HostKey, Secrets};
 use crate::machine::{Image, ImageForm, Machine, Order, Place, ProviderError, Seed, console_tail};
 use crate::proof::ask::{Ask, Askers};
 use crate::ssh::keys::ClusterKeys;
@@ -32,7 +32,7 @@ use super::cx::{ANSWER, Cx, counted};
 use super::draft::Draft;
 use super::fetch::{not_fetched, os_image, plan_offline, programs};
 use super::made::Made;
-use super::plan::manifests::manifests;
+use super::plan::manifests;
 use super::site::Site;
 use super::{ready, warm};
 
@@ -44,9 +44,9 @@ pub const STEPS: [Step; 5] = [Step::Fetch, Step::Render, Step::Boot, Step::Reach
 pub async fn machines(site: &Site<'_>, locked: &mut Locked) -> Result<PerNode<Remote>, Failure> {
     let (cx, plan) = (site.cx, site.plan);
     let place = cx.place(&plan.cluster)?;
-    let (bytes, own) = cx.step(Step::Fetch, fetch(site, locked)).await?;
+    let (bytes, own, manifests) = cx.step(Step::Fetch, fetch(site, locked)).await?;
     let seeds = cx.step(Step::Render, ready(render(site, locked, &bytes, &own))).await?;
-    let machines = cx.step(Step::Boot, boot(site, locked, &place, &bytes.image, &seeds)).await?;
+    let (machines, resumed) = cx.step(Step::Boot, boot(site, locked, &place, &bytes.image, &seeds)).await?;
     own.keys.write_client_files(&machines.map(|_, machine| machine.target.clone())).map_err(|error| {
         Failure::new(Exit::Unexpected, "ssh.config", "write the cluster's ssh_config").because(&error)
     })?;
@@ -57,11 +57,15 @@ pub async fn machines(site: &Site<'_>, locked: &mut Locked) -> Result<PerNode<Re
         (std::sync::Mutex::new(Some(tell)), std::sync::Mutex::new(Some(told)))
     });
     let key = own.keys.key_file();
-    let kit = Kit { plan, pki: &own.pki, payload: &bytes.payload, manifests: &bytes.manifests };
+    let told = seeds.map(|_, seed| seed.user_data.clone());
+    let add_ons = add_ons(cx, plan)?;
+    let kit =
+        Kit { plan, pki: &own.pki, payload: &bytes.payload, manifests: &manifests, told: &told, add_ons: &add_ons };
     let reach = async {
         let reached = machines
             .try_join(async |node, machine| {
-                let remote = reach(site, &place, node, machine, &key).await?;
+                let reached = reach(site, &place, node, machine, &key).await;
+                let remote = reached.map_err(|failure| if resumed { warm::or_boot(failure, plan) } else { failure })?;
                 cx.events.subject_done(Step::Reach, node.as_str(), "reached, with the host key it was given");
                 take(&meeting[node].0).map(|tell| tell.send(remote.clone()));
                 Ok::<_, Failure>(remote)
@@ -99,8 +103,6 @@ pub struct Bytes {
     pub image: Image,
     /// What they run.
     pub payload: Payload,
-    /// The upstream's manifests as they are applied; none without a Calico.
-    pub manifests: Vec<Edited>,
 }
 
 /// What is the cluster's own.
@@ -111,12 +113,13 @@ pub struct Own {
     pub pki: Pki,
 }
 
-async fn fetch(site: &Site<'_>, locked: &Locked) -> Result<((Bytes, Own), String), Failure> {
+async fn fetch(site: &Site<'_>, locked: &Locked) -> Result<((Bytes, Own, Vec<Edited>), String), Failure> {
     plan_offline(site.cx, site.draft, site.plan).await?;
     let bytes = bytes(site.cx, site.draft, site.plan, site.provider.image_form(site.plan)).await?;
     let own = own(&locked.folder(), site.plan)?;
+    let manifests = manifests::made(site.cx, site.plan, own.pki.calico().as_ref()).await?;
     let outcome = format!("image {} and {}", site.plan.image, counted(site.plan.artifacts.len(), "artifact"));
-    Ok(((bytes, own), outcome))
+    Ok(((bytes, own, manifests), outcome))
 }
 
 /// Bring in what a plan's nodes get.
@@ -124,8 +127,7 @@ pub async fn bytes(cx: &Cx<'_>, draft: &Draft, plan: &Plan, form: ImageForm) -> 
     let image = Box::pin(os_image(cx, &plan.lab, &draft.image, form));
     let programs = Box::pin(programs(cx, plan));
     let (image, payload) = tokio::try_join!(image, programs).map_err(|error| not_fetched(&error))?;
-    let manifests = if plan.calico.is_some() { manifests(cx, plan).await? } else { Vec::new() };
-    Ok(Bytes { image, payload, manifests })
+    Ok(Bytes { image, payload })
 }
 
 /// What is a cluster's own, kept in its folder; made where it is not there.
@@ -154,6 +156,11 @@ fn render(site: &Site<'_>, locked: &Locked, bytes: &Bytes, own: &Own) -> Result<
     Ok((seeds, format!("cloud-config of {}", counted(plan.nodes.len(), "node"))))
 }
 
+/// What the lab itself runs in its cluster, where installing applies it.
+pub fn add_ons(cx: &Cx<'_>, plan: &Plan) -> Result<Vec<(AddOn, String)>, Failure> {
+    render::add_ons(plan, &cx.library).map_err(|error| unrendered(&error))
+}
+
 /// What the nodes of a plan are told at their first boot; `id` tells this making of them from any other.
 pub fn seeds(
     cx: &Cx<'_>,
@@ -171,14 +178,17 @@ pub fn seeds(
         instance_ids: plan.nodes.map(|node, _| format!("{id}-{node}")),
         join: own.pki.join().cloned(),
     };
-    let texts = render::seeds(plan, &draft.image.user, &secrets, &cx.library)
-        .map_err(|error| Failure::new(Exit::LabInvalid, "render", "render what the nodes read").because(&error))?;
+    let texts = render::seeds(plan, &draft.image.user, &secrets, &cx.library).map_err(|error| unrendered(&error))?;
     Ok(texts.map(|node, texts| Seed {
         meta_data: texts.meta_data.clone(),
         user_data: texts.user_data.clone(),
         host_key: secrets.host_keys[node].public.clone(),
         payload: Some(bytes.payload.path().into()),
     }))
+}
+
+fn unrendered(error: &render::RenderError) -> Failure {
+    Failure::new(Exit::LabInvalid, "render", "render what the nodes read").because(error)
 }
 
 /// Remember a machine as it comes to exist, and tell of it.
@@ -191,13 +201,14 @@ pub fn know(events: &Events, locked: &mut Locked, node: &NodeName, machine: &Mac
     written
 }
 
+/// The machines, and whether they were resumed instead of booted.
 async fn boot(
     site: &Site<'_>,
     locked: &mut Locked,
     place: &Place,
     image: &Image,
     seeds: &PerNode<Seed>,
-) -> Result<(PerNode<Machine>, String), Failure> {
+) -> Result<((PerNode<Machine>, bool), String), Failure> {
     let mut unwritten = None;
     let mut found = |node: &NodeName, machine: &Machine| {
         if let Err(error) = know(&site.cx.events, locked, node, machine) {
@@ -209,15 +220,15 @@ async fn boot(
         Failure::new(Exit::Unexpected, "state.write", "write down what the machines are made from").because(&error)
     })?;
     let order = Order { place, plan: site.plan, leased: site.leased, image, seeds };
-    let machines = match warm::boot(site, &order, &mut found).await? {
-        Some(machines) => machines,
-        None => site.provider.boot(&order, &mut found).await.map_err(|error| not_booted(&error))?,
+    let (machines, resumed) = match warm::boot(site, &order, &mut found).await? {
+        Some(machines) => (machines, true),
+        None => (site.provider.boot(&order, &mut found).await.map_err(|error| not_booted(&error))?, false),
     };
     if let Some(error) = unwritten {
         return Err(Failure::new(Exit::Unexpected, "state.write", "record the machines").because(&error));
     }
     let outcome = counted(machines.len(), "machine");
-    Ok((machines, outcome))
+    Ok(((machines, resumed), outcome))
 }
 
 /// Wait for *this* boot's own word on the console, where there is one, and then connect once: a port that is

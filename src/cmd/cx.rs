@@ -9,8 +9,9 @@ use tokio::sync::watch;
 use crate::artifact::cache::Cache;
 use crate::artifact::mirror::Mirrors;
 use crate::cluster::StateError;
-use crate::cluster::home::Home;
+use crate::cluster::home::{Home, Locked};
 use crate::cluster::lease::Leases;
+use crate::cluster::lock::after_the_dead;
 use crate::cluster::state::ClusterState;
 use crate::event::{Event, Events, Step};
 use crate::failure::{Exit, Failure};
@@ -69,6 +70,17 @@ impl Cx<'_> {
                 Err(failure)
             }
         }
+    }
+
+    /// A cluster that is there, locked.
+    pub async fn locked(&self, cluster: &ClusterName) -> Result<Locked, Failure> {
+        let locked = after_the_dead(|| self.home.lock(cluster)).await;
+        locked.map_err(|error| not_locked(cluster, &error))
+    }
+
+    /// A cluster that is begun, locked.
+    pub async fn created(&self, state: ClusterState) -> Result<Locked, StateError> {
+        after_the_dead(|| self.home.create(state.clone())).await
     }
 
     /// A cluster's place on this host as its provider needs it.

@@ -1,6 +1,7 @@
 //! `down`: the one undo, from any half-made state.
 
 use crate::cluster::StateError;
+use crate::cluster::lock::after_the_dead;
 use crate::event::{Event, Step};
 use crate::failure::{Exit, Failure};
 use crate::lab::name::ClusterName;
@@ -8,6 +9,7 @@ use crate::machine::Provider;
 
 use super::cx::not_locked;
 use super::cx::{Cx, counted};
+use super::kubeconfig;
 use super::snapshot::kept;
 use super::snapshot::points::alone;
 
@@ -61,7 +63,7 @@ pub async fn down_all(cx: &Cx<'_>, points: OfPoints) -> Result<(), Failure> {
 }
 
 async fn destroy(cx: &Cx<'_>, cluster: &ClusterName, points: OfPoints) -> Result<((), String), Failure> {
-    let locked = match cx.home.lock_to_undo(cluster) {
+    let locked = match after_the_dead(|| cx.home.lock_to_undo(cluster)).await {
         Ok(locked) => Some(locked),
         Err(StateError::NoSuch { .. }) => None,
         Err(error) => return Err(not_locked(cluster, &error)),
@@ -74,6 +76,9 @@ async fn destroy(cx: &Cx<'_>, cluster: &ClusterName, points: OfPoints) -> Result
         if let Err(error) = locked.record_destroying() {
             cx.events.warn(format!("`{cluster}`: {error}"));
         }
+    }
+    if locked.is_some() {
+        kubeconfig::goes(cx, cluster).await;
     }
     let place = cx.place(cluster)?;
     let mut failed: Option<Failure> = None;

@@ -1,5 +1,7 @@
 //! What the user asked for, read and checked: lab, lock, image, and the plan made from them.
 
+use std::path::PathBuf;
+
 use crate::cluster::state::Wish;
 use crate::failure::{Exit, Failure};
 use crate::install;
@@ -15,6 +17,7 @@ use crate::lab::setting::{Setting, SettingError};
 
 use super::cx::Cx;
 use super::labs::{self, LabsError};
+use super::own_image;
 
 /// A lab and all it names.
 pub struct Draft {
@@ -22,6 +25,10 @@ pub struct Draft {
     pub lab: Lab,
     /// What is pinned.
     pub lock: Lock,
+    /// Where the user's own lock of it is, or would be.
+    pub own_lock: PathBuf,
+    /// The settings that make another release of it, each `KEY=VALUE`.
+    pub variant: Vec<String>,
     /// The image the machines start from.
     pub image: OsImage,
     /// Whether virtual machines were asked for.
@@ -35,21 +42,30 @@ impl Draft {
     pub fn read(cx: &Cx<'_>, name: &str, wish: &Wish) -> Result<Self, Failure> {
         let name = lab_name(cx, name)?;
         let mut settings = Vec::new();
-        for text in &wish.sets {
+        let (own_images, sets) = own_image::apart(&wish.sets);
+        for text in &sets {
             let setting: Setting = text
                 .parse()
                 .map_err(|error: SettingError| Failure::new(Exit::Usage, "usage.set", "read --set").because(&error))?;
             settings.push(setting);
         }
         settings.extend(wish.nodes.map(|count| Setting::nodes(count.into())));
-        let own = cx.own_locks.join(name.as_str()).join("lock.yaml");
-        let (lab, lock) = labs::read(&cx.library, &name, &settings, Some(&own)).map_err(|error| unread(&error))?;
+        let own_lock = own_lock(cx, &name, &settings);
+        // What a variant has in common with its lab is pinned there until it has a lock of its own.
+        let there = if own_lock.is_file() { own_lock.clone() } else { self::own_lock(cx, &name, &[]) };
+        let (mut lab, mut lock) =
+            labs::read(&cx.library, &name, &settings, Some(&there)).map_err(|error| unread(&error))?;
+        for (name, value) in own_images {
+            own_image::put(&cx.cache, &mut lab, &mut lock, name, value)?;
+        }
         let images = cx.library.images().map_err(|error| unread(&LabsError::Library(error)))?;
         let image = images.get(&lab.image).cloned().ok_or_else(|| {
             Failure::new(Exit::LabInvalid, "lab.image", "find the lab's image")
                 .because_text(format!("images.yaml has no `{}`", lab.image))
         })?;
-        Ok(Self { lab, lock, image, vm: wish.vm, away: wish.away.clone() })
+        let releases = sets.iter().zip(&settings).filter(|(_, setting)| setting.says_release());
+        let variant = releases.map(|(text, _)| (*text).clone()).collect();
+        Ok(Self { lab, lock, own_lock, variant, image, vm: wish.vm, away: wish.away.clone() })
     }
 
     /// The plan for a cluster on a lab network.
@@ -63,8 +79,20 @@ impl Draft {
     }
 }
 
+/// Where the user's own lock of a lab is: of a variant, whose releases are others, beside that of the lab.
+pub fn own_lock(cx: &Cx<'_>, lab: &LabName, settings: &[Setting]) -> PathBuf {
+    let releases = Setting::releases(settings);
+    let name = releases.iter().fold("lock".to_owned(), |name, (of, version)| format!("{name}-{of}-{version}"));
+    cx.own_locks.join(lab.as_str()).join(format!("{name}.yaml"))
+}
+
+/// The command that completes the lock of a lab, or of a variant of it.
+pub fn lock_command(lab: &LabName, variant: &[String]) -> String {
+    variant.iter().fold(format!("calicolab lock {lab}"), |words, set| format!("{words} --set {set}"))
+}
+
 /// A plan whose lock has everything it needs, or the failure that says what is missing and what completes it.
-pub fn complete(plan: &Plan) -> Result<(), Failure> {
+pub fn complete(draft: &Draft, plan: &Plan) -> Result<(), Failure> {
     if plan.missing.is_empty() {
         return Ok(());
     }
@@ -72,7 +100,8 @@ pub fn complete(plan: &Plan) -> Result<(), Failure> {
     let failure = Failure::new(Exit::LabInvalid, "lock.incomplete", format!("plan the lab {}", plan.lab))
         .because_text(format!("its lock has no digest for {}", names.join(", ")));
     let why = plan.missing.iter().map(|Wanted { name, why, .. }| format!("{name}: {why}"));
-    Err(why.fold(failure, Failure::because_text).hint(format!("calicolab lock {}", plan.lab)))
+    let own = "a file of your own, by its digest: the README of coreos-0.15 says how (calicolab labs export DIR)";
+    Err(why.fold(failure, Failure::because_text).hint(lock_command(&plan.lab, &draft.variant)).hint(own))
 }
 
 /// A plan that `up` can carry out, or the failure that says what can be done instead.

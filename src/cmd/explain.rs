@@ -3,7 +3,7 @@
 pub mod show;
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -66,7 +66,9 @@ pub async fn explain(cx: &Cx<'_>, cluster: &ClusterName, want: &Want) -> Result<
             proof
         };
         let outcome = verify::outcome(&proof);
+        let began = Instant::now();
         let evidence = gather(&plan, proof, &askers).await;
+        cx.events.note(format!("what both ends tell was read in {:.1} s", began.elapsed().as_secs_f64()));
         Ok((evidence, outcome))
     };
     let evidence = cx.step(Step::Prove, asking).await?;

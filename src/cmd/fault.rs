@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use standing::{active, remember};
 
-use super::cx::{Cx, node_named, not_locked};
+use super::cx::{Cx, node_named};
 use super::kept::{connect, plan_of};
 use super::{calm, snapshot, verify};
 use crate::cluster::state::Phase;
 use crate::command::{Argv, Ended};
 use crate::event::Event;
 use crate::failure::{Exit, Failure};
-use crate::fault::{Active, Fault, Honest, catalogue, node};
+use crate::fault::{Active, Fault, Honest, Needs, catalogue, node};
 use crate::guest::Kind;
+use crate::install::pki::expired_etcd;
+use crate::lab::installer::Installer;
 use crate::lab::name::{ClusterName, NodeName, PerNode};
 use crate::lab::problem::nearest;
 use crate::proof::check::Layer;
@@ -54,13 +56,17 @@ fn named(word: &str) -> Result<&'static Fault, Failure> {
 /// Make a fault: remembered here and armed on the nodes before anything is broken.
 pub async fn add(cx: &Cx<'_>, cluster: &ClusterName, want: &Want) -> Result<Active, Failure> {
     let fault = named(&want.fault)?;
-    let locked = cx.home.lock(cluster).map_err(|error| not_locked(cluster, &error))?;
+    let locked = cx.locked(cluster).await?;
     let (plan, state, folder) = (plan_of(cx, cluster)?, locked.state(), locked.folder());
     let refused =
         |id, why: String| Failure::new(Exit::Conflict, id, format!("make the fault `{}`", fault.id)).because_text(why);
     if fault.honest == Honest::OwnKernel && !matches!(state.provider, Kind::Qemu | Kind::Vagrant) {
         let why = format!("{} is not honest where nodes share the host's kernel and clock", fault.id);
         return Err(refused("fault.shared-kernel", why).hint("calicolab up --provider qemu"));
+    }
+    if !fault.labs.fits(plan.installer) {
+        let why = format!("{} is not for labs of the installer {}", fault.id, plan.installer);
+        return Err(refused("fault.other-lab", why).hint("calicolab fault list"));
     }
     let mut all = active(&folder);
     let proven = matches!(state.phase, Phase::Ready { .. }) && all.is_empty();
@@ -80,6 +86,10 @@ pub async fn add(cx: &Cx<'_>, cluster: &ClusterName, want: &Want) -> Result<Acti
     if want.point {
         snapshot::save_before(cx, &locked, fault.id).await?;
     }
+    let certificate = fault.needs.map(|Needs::ExpiredCertificate| expired_etcd(&folder.join("pki"), &plan)).transpose();
+    let certificate = certificate.map_err(|error| {
+        Failure::new(Exit::Unexpected, "fault.needs", format!("make what {} needs", fault.id)).because(&error)
+    })?;
     let since = jiff::Timestamp::now();
     let until = since.saturating_add(want.life).unwrap_or(jiff::Timestamp::MAX);
     let one = Active { fault: fault.id.into(), node: about.clone(), on: fault.on(&plan, &about), since, until };
@@ -89,7 +99,7 @@ pub async fn add(cx: &Cx<'_>, cluster: &ClusterName, want: &Want) -> Result<Acti
     remember(&folder, &all)?;
     let remotes = connect(cx, cluster, &plan, state).await?;
     for node in &one.on {
-        let argv = node::make(fault, &plan, node, &about, want.life);
+        let argv = node::make(fault, &plan, node, &about, want.life, certificate.as_deref());
         let done = on(&remotes, node, argv).await;
         let Err(failure) = done else { continue };
         // What was made so far goes again; the nodes do it by themselves if they cannot be told.
@@ -150,7 +160,7 @@ fn refused(proof: &Proof) -> bool {
 pub async fn undo(cx: &Cx<'_>, cluster: &ClusterName, words: &[String]) -> Result<(), Failure> {
     let wanted: Vec<&Fault> = words.iter().map(|word| named(word)).collect::<Result<_, _>>()?;
     cx.events.tell(Event::Begin { verb: "fault clear".into(), cluster: cluster.to_string(), steps: Vec::new() });
-    let locked = cx.home.lock(cluster).map_err(|error| not_locked(cluster, &error))?;
+    let locked = cx.locked(cluster).await?;
     let (plan, folder) = (plan_of(cx, cluster)?, locked.folder());
     let mut all = active(&folder);
     let remotes = connect(cx, cluster, &plan, locked.state()).await?;
@@ -173,9 +183,9 @@ pub async fn undo(cx: &Cx<'_>, cluster: &ClusterName, words: &[String]) -> Resul
     Ok(())
 }
 
-/// The catalogue for people, with what stands on the cluster.
-pub fn table(standing: &[Active]) -> String {
-    let rows = catalogue().map(|fault| {
+/// The catalogue for people, with what stands on the cluster: of a cluster that is known, what can be made there.
+pub fn table(standing: &[Active], installer: Option<Installer>) -> String {
+    let rows = catalogue().filter(|fault| fits(fault, installer)).map(|fault| {
         let stands = standing.iter().find(|one| one.fault == fault.id);
         let symptom = fault.symptom.map_or_else(|| "nothing".into(), |layer| layer.to_string());
         let stands = stands.map_or_else(String::new, |one| format!("{} until {:.0}", one.node, one.until));
@@ -184,8 +194,12 @@ pub fn table(standing: &[Active]) -> String {
     super::table::columns(&["FAULT", "SEEN IN", "EXPLAINED AS", "STANDS ON", "WHAT IT IS"], rows)
 }
 
+fn fits(fault: &Fault, installer: Option<Installer>) -> bool {
+    installer.is_none_or(|installer| fault.labs.fits(installer))
+}
+
 /// The same for programs.
-pub fn json(standing: &[Active]) -> serde_json::Value {
+pub fn json(standing: &[Active], installer: Option<Installer>) -> serde_json::Value {
     let one = |fault: &Fault| {
         serde_json::json!({
             "fault": fault.id,
@@ -195,5 +209,5 @@ pub fn json(standing: &[Active]) -> serde_json::Value {
             "machines_only": fault.honest == Honest::OwnKernel,
         })
     };
-    serde_json::json!({ "catalogue": catalogue().map(one).collect::<Vec<_>>(), "standing": standing })
+    serde_json::json!({ "catalogue": catalogue().filter(|fault| fits(fault, installer)).map(one).collect::<Vec<_>>(), "standing": standing })
 }

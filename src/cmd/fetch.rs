@@ -250,7 +250,7 @@ pub fn table(lines: &[Line]) -> String {
 
 /// Where a lab's own lock of this user is.
 pub fn own_lock(cx: &Cx<'_>, lab: &LabName) -> PathBuf {
-    cx.own_locks.join(lab.as_str()).join("lock.yaml")
+    super::draft::own_lock(cx, lab, &[])
 }
 
 /// The cache as `lab` uses it.

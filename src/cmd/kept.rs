@@ -53,6 +53,15 @@ pub async fn connect_within(
     targets.try_join(async |node, target| Ok(Remote::connect(target, node, &key, limit).await)).await
 }
 
+/// The way to the master alone.
+pub async fn master(cx: &Cx<'_>, cluster: &ClusterName, plan: &Plan, state: &ClusterState) -> Result<Remote, Failure> {
+    let targets = targets(plan, state)?;
+    let key = cx.home.folder(cluster).join("ssh").join("key");
+    let connected = Remote::connect(&targets[&plan.master], &plan.master, &key, ANSWER).await;
+    connected
+        .map_err(|error| Failure::new(Exit::Boot, "ssh.unreachable", format!("reach {}", plan.master)).because(&error))
+}
+
 /// How the nodes of a cluster are reached, if all its machines were made.
 pub fn targets(plan: &Plan, state: &ClusterState) -> Result<PerNode<Target>, Failure> {
     plan.nodes.try_map(|node, _| {

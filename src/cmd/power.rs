@@ -23,7 +23,7 @@ const POWER_OFF: Patience = Patience { limit: Duration::from_secs(40), pause: Du
 /// Power the machines off: by themselves where they can be reached, by their provider where not.
 pub async fn stop(cx: &Cx<'_>, cluster: &ClusterName) -> Result<(), Failure> {
     cx.events.tell(Event::Begin { verb: "stop".into(), cluster: cluster.to_string(), steps: vec![Step::Stop] });
-    let mut locked = cx.home.lock(cluster).map_err(|error| not_locked(cluster, &error))?;
+    let mut locked = cx.locked(cluster).await?;
     let place = cx.place(cluster)?;
     calm::disturbed(&locked.folder())?;
     let stopping = async {

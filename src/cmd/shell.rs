@@ -1,10 +1,12 @@
-//! `ssh`, `ssh-config` and `cp`: from a verb's words to the host's own OpenSSH, which takes this process's place.
+//! `ssh`, `ssh-config`, `cp` and programs on nodes: from a verb's words to the host's own OpenSSH, which takes this process's place.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
+use crate::cluster::state::ClusterState;
+use crate::command::Argv;
 use crate::failure::{Exit, Failure};
-use crate::lab::name::ClusterName;
+use crate::lab::name::{ClusterName, NodeName};
 
 use super::cx::Cx;
 use super::cx::not_locked;
@@ -16,6 +18,18 @@ pub fn login(cx: &Cx<'_>, cluster: &ClusterName, node: &str, words: &[String]) -
     let state = cx.home.read(cluster).map_err(|error| not_locked(cluster, &error))?;
     let folder = cx.home.folder(cluster).join("ssh");
     become_it(ssh::shell(&folder, &state.nodes, node, words).map_err(|error| not_run(&error))?)
+}
+
+/// A program on a node, its words as they are; `terminal` gives it one. Returns only if that was not possible.
+pub fn program(
+    cx: &Cx<'_>,
+    state: &ClusterState,
+    node: &NodeName,
+    argv: &Argv,
+    terminal: bool,
+) -> Result<Exit, Failure> {
+    let folder = cx.home.folder(&state.name).join("ssh");
+    become_it(ssh::program(&folder, node, argv, terminal).map_err(|error| not_run(&error))?)
 }
 
 /// Copy: the last of `paths` is the target. Returns only if that was not possible.

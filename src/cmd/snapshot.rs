@@ -20,7 +20,7 @@ use crate::machine::{Place, Power, Provider, ProviderError};
 use crate::point::folder::{PointError, Points};
 use crate::point::{self, Point, Proven, free_name, name_before};
 
-use super::cx::{Cx, not_locked};
+use super::cx::Cx;
 use super::fault::standing;
 use super::made::Made;
 use super::table::bytes;
@@ -30,7 +30,7 @@ use points::{LAB, LAB_FOLDER, ROOM, ability, able, alone, copy, is_full, not_hal
 pub async fn save(cx: &Cx<'_>, cluster: &ClusterName, name: Option<PointName>) -> Result<Point, Failure> {
     let steps = vec![Step::Save];
     cx.events.tell(Event::Begin { verb: "snapshot save".into(), cluster: cluster.to_string(), steps });
-    let locked = cx.home.lock(cluster).map_err(|error| not_locked(cluster, &error))?;
+    let locked = cx.locked(cluster).await?;
     let (provider, ability) = ability(cx, locked.state().provider)?;
     let name = match name {
         Some(name) => name,
@@ -190,7 +190,7 @@ pub async fn delete(cx: &Cx<'_>, cluster: &ClusterName, name: &PointName) -> Res
     if alone(cx, cluster) {
         return kept::remove(cx, cluster, name);
     }
-    let locked = cx.home.lock(cluster).map_err(|error| not_locked(cluster, &error))?;
+    let locked = cx.locked(cluster).await?;
     let points = points::of(cx, cluster);
     points.remove(name).map_err(|error| of_point("remove the point", &error))?;
     match ability(cx, locked.state().provider) {

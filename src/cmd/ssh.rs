@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::command::find;
+use crate::command::{Argv, find};
 use crate::lab::name::{NodeName, PerNode};
 use crate::machine::Target;
 use crate::ssh::client;
@@ -58,6 +58,17 @@ pub fn shell(folder: &Path, nodes: &[NodeName], node: &str, words: &[String]) ->
     let mut command = client("ssh", folder)?;
     // After `--` nothing is an option of ssh's own, words that begin with `-` included.
     command.arg("--").arg(node.as_str()).args(words);
+    Ok(command)
+}
+
+/// What to execute for a program on a node whose words arrive as they are, whatever is in them. With `terminal` the
+/// program has one of its own, so that a shell in a pod can be used.
+pub fn program(folder: &Path, node: &NodeName, argv: &Argv, terminal: bool) -> Result<Command, ShellError> {
+    let mut command = client("ssh", folder)?;
+    if terminal {
+        command.arg("-t");
+    }
+    command.arg("--").arg(node.as_str()).arg(argv.to_string());
     Ok(command)
 }
 
@@ -160,6 +171,18 @@ mod tests {
         let asked = ["-x".to_string(), "a  b".into(), "$HOME".into()];
         let command = shell(folder.path(), &names(), "calico-02", &asked).expect("a known node");
         assert_eq!(words(&command), ["--", "calico-02", "-x", "a  b", "$HOME"]);
+    }
+
+    #[test]
+    fn a_programs_words_are_one_word_to_ssh_and_the_same_again_to_the_shell_there() {
+        let folder = folder();
+        let argv = Argv::new("kubectl").args(["get", "-o", "jsonpath={.items[*].metadata.name}", "a  b", "$HOME"]);
+        let node = &names()[0];
+        let command = program(folder.path(), node, &argv, false).expect("a config");
+        let wanted = "kubectl get -o 'jsonpath={.items[*].metadata.name}' 'a  b' '$HOME'";
+        assert_eq!(words(&command), ["--", "calico-01", wanted]);
+        let command = program(folder.path(), node, &argv, true).expect("a config");
+        assert_eq!(words(&command), ["-t", "--", "calico-01", wanted]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::ls::{age, of_state};
 use super::table::columns;
 use crate::cluster::lock::Holder;
 use crate::cluster::state::{ClusterState, Phase};
+use crate::lab::file::Installer;
 use crate::lab::name::NodeName;
 use crate::lab::plan::Plan;
 use crate::machine::Power;
@@ -73,6 +74,9 @@ pub fn text(facts: &Facts<'_>) -> String {
         }
         pairs.push(("proof", format!("{counts}, {}", ago(proof.at))));
     }
+    if let Some(page) = page(facts) {
+        pairs.push(("page", page.shown()));
+    }
     if let Some(day) = facts.good_until {
         pairs.push(("trust", format!("certificates are good until {day}")));
     }
@@ -122,6 +126,9 @@ pub fn json(facts: &Facts<'_>) -> Value {
             })
         })
         .collect();
+    if let Some(page) = page(facts) {
+        value["page"] = json!({"url": page.url, "forward": page.forward});
+    }
     value["certificates_until"] = facts.good_until.map(|day| day.to_string()).into();
     value["machines"] = nodes.into();
     value["wire"] = json!(facts.state.leased.as_ref().map(|leased| leased.wire));
@@ -130,6 +137,38 @@ pub fn json(facts: &Facts<'_>) -> Value {
     value["calicolab"] = json!(facts.state.calicolab);
     value["files"] = facts.files.iter().map(|(what, path)| ((*what).to_owned(), json!(path))).collect();
     value
+}
+
+/// Where kube-ui is, as the API server of 2016 hands it on to everybody.
+const KUBE_UI: &str = ":8080/api/v1/proxy/namespaces/kube-system/services/kube-ui/";
+
+/// The web page of a lab that has one.
+struct Page {
+    url: String,
+    /// What leads to it, where this host is on no network of the machine's.
+    forward: Option<String>,
+}
+
+impl Page {
+    fn shown(&self) -> String {
+        match &self.forward {
+            None => self.url.clone(),
+            Some(forward) => format!("{} while this runs: {forward}", self.url),
+        }
+    }
+}
+
+fn page(facts: &Facts<'_>) -> Option<Page> {
+    let plan = facts.plan.filter(|plan| plan.installer == Installer::Coreos)?;
+    let (_, machine) = facts.state.machines.iter().find(|(node, _)| *node == plan.master)?;
+    let ip = machine.target.addr.ip();
+    let forward = ip.is_loopback().then(|| {
+        let config = facts.files.iter().find(|(what, _)| *what == "ssh-config");
+        let config = config.map(|(_, path)| path.display().to_string()).unwrap_or_default();
+        let words = ["ssh", "-F", &config, "-N", "-L", "8080:127.0.0.1:8080", plan.master.as_str()];
+        crate::command::quoted(&words)
+    });
+    Some(Page { url: format!("http://{ip}{KUBE_UI}"), forward })
 }
 
 struct Node<'a> {
@@ -234,6 +273,40 @@ mod tests {
         };
         insta::assert_snapshot!(text(&facts));
         insta::assert_snapshot!(serde_json::to_string_pretty(&json(&facts)).expect("it is JSON"));
+    }
+
+    #[test]
+    fn the_page_of_2016_is_told_with_the_way_to_it() {
+        let plan = Plan { installer: Installer::Coreos, ..example::plan_of("demo") };
+        let mut state = state(Phase::Stopped);
+        let files = [("ssh-config", PathBuf::from("/h/ssh/config"))];
+        for (addr, wanted) in [
+            ("192.168.121.5:22", "http://192.168.121.5:8080/api/v1/proxy/namespaces/kube-system/services/kube-ui/"),
+            (
+                "127.0.0.1:20001",
+                "http://127.0.0.1:8080/api/v1/proxy/namespaces/kube-system/services/kube-ui/ while this runs: \
+                 ssh -F /h/ssh/config -N -L 8080:127.0.0.1:8080 calico-01",
+            ),
+        ] {
+            let addr = addr.parse().expect("an address");
+            let target = Target { addr, user: "lab".into(), host_key: String::new() };
+            let machine = Machine { handle: String::new(), target, console: None, payload_attached: false };
+            state.machines = vec![(plan.master.clone(), machine)];
+            let now = at("03:10:00");
+            let mut facts = Facts {
+                state: &state,
+                holder: None,
+                plan: Some(&plan),
+                power: None,
+                files: &files,
+                good_until: None,
+                now,
+            };
+            assert_eq!(page(&facts).expect("a page").shown(), wanted);
+            let other = example::plan_of("demo");
+            facts.plan = Some(&other);
+            assert!(page(&facts).is_none());
+        }
     }
 
     #[test]

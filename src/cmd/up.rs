@@ -59,7 +59,7 @@ pub async fn up(cx: &Cx<'_>, want: &Want) -> Result<Proof, Failure> {
     cx.events.tell(Event::Begin { verb: "up".into(), cluster: want.cluster.to_string(), steps });
 
     let planned = cx.step(Step::Plan, planned(cx, want)).await?;
-    let mut locked = begin(cx, want, &planned)?;
+    let mut locked = begin(cx, want, &planned).await?;
     let raised = raise(cx, want, &planned, &mut locked).await;
     let failure = match raised {
         Ok(proof) => return Ok(proof),
@@ -127,7 +127,7 @@ fn known(cx: &Cx<'_>, cluster: &ClusterName) -> Result<Option<ClusterState>, Fai
 pub async fn planned<'a>(cx: &Cx<'a>, want: &Want) -> Result<(Planned<'a>, String), Failure> {
     let (draft, plan) = drafted(cx, want)?;
     installable(&plan)?;
-    complete(&plan)?;
+    complete(&draft, &plan)?;
     let known = known(cx, &want.cluster)?;
     if known.is_some() {
         same_plan(cx, &plan)?;
@@ -195,14 +195,13 @@ async fn finish_a_broken_down(cx: &Cx<'_>, cluster: &ClusterName) -> Result<(), 
 }
 
 /// Intent before effect: from here `down` knows what to look for.
-fn begin(cx: &Cx<'_>, want: &Want, planned: &Planned<'_>) -> Result<Locked, Failure> {
+async fn begin(cx: &Cx<'_>, want: &Want, planned: &Planned<'_>) -> Result<Locked, Failure> {
     let cluster = &want.cluster;
     let state = ClusterState::begun(&planned.plan, planned.provider.kind(), want.wish.clone(), None);
-    let locked = match cx.home.create(state) {
-        Err(StateError::Exists { .. }) => cx.home.lock(cluster),
-        other => other,
+    let mut locked = match cx.created(state).await {
+        Err(StateError::Exists { .. }) => cx.locked(cluster).await?,
+        other => other.map_err(|error| not_locked(cluster, &error))?,
     };
-    let mut locked = locked.map_err(|error| not_locked(cluster, &error))?;
     write_down(cx, &mut locked, &planned.plan)?;
     Ok(locked)
 }

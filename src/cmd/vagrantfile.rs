@@ -25,7 +25,7 @@ const README: &str = include_str!("vagrantfile.md");
 pub async fn vagrantfile(cx: &Cx<'_>, want: &Want, folder: &Path) -> Result<(), Failure> {
     let (draft, plan) = drafted(cx, want)?;
     installable(&plan)?;
-    complete(&plan)?;
+    complete(&draft, &plan)?;
     plan_offline(cx, &draft, &plan).await?;
     let folder = empty(folder)?;
     let steps = vec![Step::Fetch, Step::Render];
@@ -42,7 +42,9 @@ pub async fn vagrantfile(cx: &Cx<'_>, want: &Want, folder: &Path) -> Result<(), 
             write(&folder.join("cloud-config").join(format!("{node}.yaml")), &seed.user_data, 0o600)?;
         }
         write(&folder.join("README.md"), &readme(&plan), 0o644)?;
-        let kit = Kit { plan: &plan, pki: &own.pki, payload: &bytes.payload, manifests: &bytes.manifests };
+        let (told, add_ons) = (seeds.map(|_, seed| seed.user_data.clone()), bring::add_ons(cx, &plan)?);
+        let kit =
+            Kit { plan: &plan, pki: &own.pki, payload: &bytes.payload, manifests: &[], told: &told, add_ons: &add_ons };
         let installs = plan.nodes.try_map(|node, _| kit.script(node).ok_or_else(|| no_script(&plan)))?;
         let wanted = Plain { plan: &plan, image: &bytes.image, seeds: &seeds, installs: &installs };
         let written = Vagrant::default().write_plain(&wanted, &folder, &cx.events).await;

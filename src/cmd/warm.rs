@@ -7,6 +7,7 @@ use crate::artifact::template::{Key, Stand, Template};
 use crate::event::Step;
 use crate::failure::{Exit, Failure};
 use crate::lab::name::{NodeName, PerNode};
+use crate::lab::plan::Plan;
 use crate::machine::ability::Warm;
 use crate::machine::{Found, Machine, Order};
 
@@ -17,6 +18,10 @@ use super::site::Site;
 
 /// The part of an image that waits for a seed.
 const WAITS: &str = "rootfs/usr/lib/calicolab/resumed.py";
+
+/// The part of the time in which all machines must have booted that one is given to come to where it waits for its seed.
+/// That is half of booting, for one machine instead of all: one that takes longer will not come there.
+const PART: u32 = 4;
 
 /// The machines of an order, resumed; none where they are to be booted.
 pub async fn boot(
@@ -119,7 +124,7 @@ async fn templates(
             Stand::ToMake(making) => {
                 let subject = format!("template {}", key.name());
                 events.progress(Step::Boot, &subject, "booting one machine, to be resumed as many");
-                let made = ability.template(order, node, making.folder(), site.boot_limit).await;
+                let made = ability.template(order, node, making.folder(), site.boot_limit / PART).await;
                 made.map_err(|error| Failure::new(Exit::Boot, "boot.template", "make a template").because(&error))?;
                 let template = making.keep().await.map_err(|error| not_fetched(&error))?;
                 events.subject_done(Step::Boot, &subject, "made");
@@ -131,4 +136,12 @@ async fn templates(
         templates.insert(key.clone(), template);
     }
     Ok(templates)
+}
+
+/// The failure of a resumed machine, with the way around what it was resumed from.
+pub fn or_boot(failure: Failure, plan: &Plan) -> Failure {
+    failure.hint(format!(
+        "it was resumed from a template; to boot it instead: calicolab up {} --name {} --recreate --cold",
+        plan.lab, plan.cluster
+    ))
 }

@@ -12,7 +12,9 @@ use crate::node::certificate::Certificate;
 use crate::node::etcd::{self, Answer};
 use crate::node::files::Files;
 use crate::node::firewall::Rule;
+use crate::node::kube::Objects;
 use crate::node::link::{Link, Neighbour};
+use crate::node::process::Process;
 use crate::node::route::{PolicyRule, Routes};
 use crate::node::socket::Listener;
 use crate::node::unit::Unit;
@@ -171,6 +173,31 @@ impl<'a> Facts<'a> {
     pub fn unit(&self, node: &NodeName, name: &str) -> Result<Option<Unit>, Clear> {
         let units = Unit::parse(self.text(node, What::Units)?);
         Ok(units.into_iter().find(|unit| unit.name == name && unit.loaded))
+    }
+
+    /// The process of this name: its unit's own where there is such a unit that runs one, else any.
+    pub fn process(&self, node: &NodeName, name: &str) -> Result<Option<Process>, Clear> {
+        let all = Process::parse(&self.whole(node, What::Processes)?.stdout);
+        let own = self.unit(node, name).ok().flatten().and_then(|unit| unit.pid);
+        Ok(all.into_iter().find(|one| one.name == name && one.lives() && own.is_none_or(|own| one.pid == own)))
+    }
+
+    /// What the API server knows, or what kubectl was told instead.
+    pub fn objects(&self) -> Result<Result<Objects, String>, Clear> {
+        let output = self.whole(&self.plan.master, What::Objects)?;
+        // Refused, kubectl prints a list with nothing in it.
+        if !output.ok() {
+            return Ok(Err(output.tail(2)));
+        }
+        Ok(Objects::parse(&output.stdout).map_err(|_| output.tail(2)))
+    }
+
+    /// The last line of a node's journal in which one of its daemons says that something is wrong.
+    pub fn last_word(&self, node: &NodeName, unit: &str) -> Option<String> {
+        let journal = &self.output(node, What::Journal)?.stdout;
+        let own = journal.lines().filter(|line| line.contains(&format!(" {unit}[")));
+        let mut words = own.filter_map(|line| line.split_once("]: ").map(|(_, words)| words.to_owned()));
+        words.rfind(|words| ["rror", "ailed", "atal"].iter().any(|sign| words.contains(sign)))
     }
 
     pub fn listeners(&self, node: &NodeName) -> Result<Vec<Listener>, Clear> {

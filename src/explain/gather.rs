@@ -11,7 +11,9 @@ use crate::command::Argv;
 use crate::lab::addressing::samples;
 use crate::lab::name::NodeName;
 use crate::lab::plan::Plan;
-use crate::node::{bird, bird_conf, certificate, container, etcd, files, firewall, link, route, socket, unit};
+use crate::node::{
+    bird, bird_conf, certificate, container, etcd, files, firewall, kube, link, process, route, socket, unit,
+};
 use crate::proof::ask::Askers;
 use crate::proof::driver::{self, Question};
 use crate::proof::{Place, Probe, Proof};
@@ -59,11 +61,17 @@ pub enum What {
     Pods,
     /// The last words of BIRD and of what configures it.
     Journal,
+    /// The processes of daemons.
+    Processes,
+    /// What the API server knows, from the master.
+    Objects,
+    /// The last words of the containers of pods.
+    ContainerLogs,
 }
 
 impl What {
     /// Everything.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::Links,
         Self::Neighbours,
         Self::Routes,
@@ -82,7 +90,21 @@ impl What {
         Self::Files,
         Self::Pods,
         Self::Journal,
+        Self::Processes,
+        Self::Objects,
+        Self::ContainerLogs,
     ];
+
+    /// Whether `node` has it: the datastore and its certificates are elsewhere with Kubernetes, and nobody but it knows objects.
+    pub fn of(self, plan: &Plan, node: &NodeName) -> bool {
+        let kubernetes = plan.installer.has_kubernetes();
+        match self {
+            Self::Datastore | Self::DatastorePlain | Self::Certificates | Self::BirdConf => !kubernetes,
+            Self::Objects => kubernetes && *node == plan.master,
+            Self::ContainerLogs => kubernetes,
+            _ => true,
+        }
+    }
 
     /// How long it may take on `node`: what goes over a broken network, or waits for a daemon that hangs, must not hold up the
     /// rest; all else is only as slow as the machine.
@@ -105,7 +127,7 @@ impl What {
             Self::Bird => bird::ask(),
             Self::BirdRoutes => bird::ask_routes(),
             Self::BirdConf => bird_conf::ask(salt),
-            Self::Units => unit::ask(),
+            Self::Units => unit::ask(plan.installer),
             Self::Listeners => socket::ask_listeners(),
             Self::Connections => socket::ask_connections(),
             Self::Firewall => firewall::ask(),
@@ -115,7 +137,10 @@ impl What {
             Self::Certificates => certificate::ask(),
             Self::Files => files::ask(&plan.network.lab_device),
             Self::Pods => Argv::new(container::HELPER).arg("list"),
-            Self::Journal => unit::ask_journal(),
+            Self::Journal => unit::ask_journal(plan.installer),
+            Self::Processes => process::ask(),
+            Self::Objects => kube::ask_objects(),
+            Self::ContainerLogs => kube::ask_container_logs(),
         }
     }
 }
@@ -144,13 +169,14 @@ pub async fn gather(plan: &Plan, proof: Proof, askers: &Askers) -> Evidence {
             let argv = what.argv(plan, node, &salt).bounded(what.limit(plan, node));
             (Probe { node: node.clone(), place: Place::Node, argv }, Duration::ZERO)
         };
-        let questions: Vec<Question> = What::ALL.map(question).into();
+        let asked: Vec<What> = What::ALL.into_iter().filter(|what| what.of(plan, node)).collect();
+        let questions: Vec<Question> = asked.iter().copied().map(question).collect();
         async move {
             let output = asker.ask(&driver::script(&questions, ""), LIMIT).await;
             let told = match output.and_then(|output| driver::parse(&questions, &output)) {
                 Ok(report) => {
                     let answers = report.answers.into_iter().map(|(output, _)| output);
-                    Told::Answers(What::ALL.into_iter().zip(answers).collect())
+                    Told::Answers(asked.into_iter().zip(answers).collect())
                 }
                 Err(why) => Told::Unasked(why),
             };

@@ -247,7 +247,9 @@ fn rivals(rule: &Rule, place: &[NodeName], first: &Finding, facts: &Facts<'_>) -
 
 /// What is left open, and one thing that is open whenever no rule finds anything.
 fn undecided(failing: &[&Finding], facts: &Facts<'_>) -> Vec<Open> {
-    let Some(first) = failing.first() else { return Vec::new() };
+    // What only has to age says nothing of what does not heal by itself.
+    let ages = |one: &&&Finding| matches!(one.verdict, Verdict::NotYet { again_in: Some(_), .. });
+    let Some(first) = failing.iter().find(|one| !ages(one)).or(failing.first()) else { return Vec::new() };
     let layer = first.check.layer();
     let about: Vec<NodeName> = first.check.nodes().into_iter().cloned().collect();
     let mut open: Vec<Open> = Vec::new();

@@ -3,7 +3,8 @@
 use super::Judged;
 use super::chain::Link;
 use super::facts::Facts;
-use super::rules::{address, filter, intent, kernel, machine, names, pods, session};
+use super::rules::{address, filter, intent, kernel, kubernetes, machine, names, pods, session};
+use crate::lab::installer::For;
 use crate::lab::name::NodeName;
 use crate::proof::check::Layer;
 
@@ -32,6 +33,8 @@ pub struct Rule {
     pub from: Layer,
     /// Whether it is seen in that layer alone.
     pub only: bool,
+    /// In which labs it can be.
+    pub labs: For,
     /// Where to look.
     pub scope: Scope,
     /// What it is, for people.
@@ -40,11 +43,21 @@ pub struct Rule {
 }
 
 const fn rule(id: &'static str, link: Link, from: Layer, scope: Scope, title: &'static str, look: Look) -> Rule {
-    Rule { id, link, from, only: false, scope, title, look }
+    Rule { id, link, from, only: false, labs: For::Any, scope, title, look }
 }
 
 const fn only(rule: Rule) -> Rule {
     Rule { only: true, ..rule }
+}
+
+/// Where etcd, BIRD and services are the nodes' own.
+const fn primer(rule: Rule) -> Rule {
+    Rule { labs: For::Primer, ..rule }
+}
+
+/// Where Kubernetes has them, seen at every node.
+const fn kube(id: &'static str, link: Link, from: Layer, title: &'static str, look: Look) -> Rule {
+    Rule { labs: For::Kubernetes, ..rule(id, link, from, Scope::Node, title, look) }
 }
 
 /// All rules, in the order of the chain.
@@ -54,21 +67,70 @@ pub const RULES: &[Rule] = &{
     [
         rule("unreached", L::Machine, Layer::Machine, Node, "the node cannot be asked", machine::unreached),
         only(rule("clock", L::Machine, Layer::Machine, Node, "a clock is off", machine::clock)),
-        rule("etcd-stopped", L::Intent, Layer::Datastore, Node, "the datastore does not run", intent::etcd_stopped),
-        rule("etcd-scheme", L::Intent, Layer::Datastore, Node, "the datastore speaks without TLS", intent::etcd_scheme),
-        rule("cert-foreign", L::Intent, Layer::Datastore, Node, "another authority signed", intent::cert_foreign),
-        rule("cert-expired", L::Intent, Layer::Datastore, Node, "a certificate is out of date", intent::cert_expired),
-        rule(
+        kube("kube-etcd", L::Intent, Layer::Datastore, "the API server's datastore does not run", kubernetes::etcd),
+        kube("kube-api", L::Intent, Layer::Datastore, "the API server does not run", kubernetes::api),
+        kube("runtime-stopped", L::Intent, Layer::Datastore, "nothing runs containers", kubernetes::runtime),
+        kube("kubelet-stopped", L::Intent, Layer::Datastore, "the kubelet does not run", kubernetes::kubelet),
+        kube("kube-unknown", L::Intent, Layer::Datastore, "the API server does not know the node", kubernetes::unknown),
+        kube("kube-address", L::Intent, Layer::Datastore, "a wrong address is registered", kubernetes::address),
+        kube("image-missing", L::Intent, Layer::Datastore, "an image cannot be had", kubernetes::image),
+        primer(rule(
+            "etcd-stopped",
+            L::Intent,
+            Layer::Datastore,
+            Node,
+            "the datastore does not run",
+            intent::etcd_stopped,
+        )),
+        primer(rule(
+            "etcd-scheme",
+            L::Intent,
+            Layer::Datastore,
+            Node,
+            "the datastore speaks without TLS",
+            intent::etcd_scheme,
+        )),
+        primer(rule(
+            "cert-foreign",
+            L::Intent,
+            Layer::Datastore,
+            Node,
+            "another authority signed",
+            intent::cert_foreign,
+        )),
+        primer(rule(
+            "cert-expired",
+            L::Intent,
+            Layer::Datastore,
+            Node,
+            "a certificate is out of date",
+            intent::cert_expired,
+        )),
+        primer(rule(
             "wrong-address",
             L::Intent,
             Layer::Datastore,
             Node,
             "a wrong address is registered",
             intent::wrong_address,
-        ),
-        rule("node-unknown", L::Intent, Layer::Datastore, Node, "the node is not registered", intent::node_unknown),
-        rule("block-unclaimed", L::Intent, Layer::Datastore, Node, "the block is not claimed", intent::block_unclaimed),
-        rule("peer-unplanned", L::Intent, Layer::Session, Node, "a second speaker", intent::peer_unplanned),
+        )),
+        primer(rule(
+            "node-unknown",
+            L::Intent,
+            Layer::Datastore,
+            Node,
+            "the node is not registered",
+            intent::node_unknown,
+        )),
+        primer(rule(
+            "block-unclaimed",
+            L::Intent,
+            Layer::Datastore,
+            Node,
+            "the block is not claimed",
+            intent::block_unclaimed,
+        )),
+        primer(rule("peer-unplanned", L::Intent, Layer::Session, Node, "a second speaker", intent::peer_unplanned)),
         rule("link-down", L::Address, Layer::Address, Node, "the lab device is down", address::link_down),
         rule("address-missing", L::Address, Layer::Address, Node, "the address is missing", address::missing),
         rule("address-twice", L::Address, Layer::Address, Pair, "two nodes have one address", address::twice),
@@ -77,6 +139,14 @@ pub const RULES: &[Rule] = &{
         rule("delay", L::Neighbour, Layer::Link, Node, "packets are late", filter::delay),
         rule("dropped", L::Neighbour, Layer::Link, Node, "a rule drops packets of the lab network", filter::dropped),
         rule("no-neighbour", L::Neighbour, Layer::Link, Way, "the peer does not answer ARP", address::no_neighbour),
+        rule(
+            "neighbour-wrong",
+            L::Neighbour,
+            Layer::Link,
+            Way,
+            "the peer's address is kept with a wrong MAC",
+            address::wrong_neighbour,
+        ),
         rule(
             "peer-route",
             L::PeerRoute,
@@ -88,8 +158,22 @@ pub const RULES: &[Rule] = &{
         rule("port-rejected", L::Port, Layer::Session, Node, "a rule rejects port 179", filter::port_rejected),
         rule("port-dropped", L::Port, Layer::Session, Node, "a rule drops port 179 both ways", filter::port_dropped),
         rule("port-one-way", L::Port, Layer::Session, Node, "a rule drops port 179 one way", filter::port_one_way),
-        rule("bird-stopped", L::Listener, Layer::Session, Node, "BIRD does not run", session::bird_stopped),
-        rule("bird-hung", L::Listener, Layer::Session, Node, "BIRD runs and does not answer", session::bird_hung),
+        primer(rule("bird-stopped", L::Listener, Layer::Session, Node, "BIRD does not run", session::bird_stopped)),
+        kube(
+            "calico-down",
+            L::Listener,
+            Layer::Datastore,
+            "calico-node does not run, or is not ready",
+            kubernetes::calico,
+        ),
+        rule(
+            "bird-hung",
+            L::Listener,
+            Layer::Session,
+            Node,
+            "BIRD did not answer in time: busy or hung",
+            session::bird_hung,
+        ),
         rule("port-taken", L::Listener, Layer::Session, Node, "another program has port 179", session::port_taken),
         rule("not-listening", L::Listener, Layer::Session, Node, "BIRD does not listen", session::not_listening),
         rule("session-disabled", L::Session, Layer::Session, Way, "a session is disabled", session::disabled),
@@ -99,6 +183,7 @@ pub const RULES: &[Rule] = &{
         rule("router-id", L::Capabilities, Layer::Session, Pair, "two nodes have one router id", session::router_id),
         rule("no-direct", L::Received, Layer::Route, Node, "next hops cannot be resolved", kernel::no_direct),
         rule("own-block", L::Received, Layer::Route, Node, "a node does not announce its block", kernel::own_block),
+        rule("kernel-off", L::KernelRoute, Layer::Route, Node, "BIRD gives the kernel no routes", kernel::kernel_off),
         rule("blackhole", L::KernelRoute, Layer::Route, Way, "a blackhole in a foreign block", kernel::blackhole),
         rule("policy-rule", L::KernelRoute, Layer::Route, Node, "a policy rule hides the route", kernel::policy_rule),
         rule("stray-route", L::KernelRoute, Layer::Route, Way, "a route that nobody planned", kernel::stray_route),
@@ -114,41 +199,58 @@ pub const RULES: &[Rule] = &{
         rule(
             "cni-missing",
             L::Pod,
-            Layer::Packet,
+            Layer::Datastore,
             Node,
             "the container network has no configuration",
             pods::cni_missing,
         ),
-        rule("cni-foreign", L::Pod, Layer::Packet, Node, "another container network comes first", pods::cni_foreign),
+        rule("cni-foreign", L::Pod, Layer::Datastore, Node, "another container network comes first", pods::cni_foreign),
         rule("impostor", L::Pod, Layer::Packet, Node, "a node has an address of a pod", pods::impostor),
         rule("mtu-hole", L::Size, Layer::Link, Node, "large packets are lost", filter::mtu_hole),
-        rule(
+        kube("kube-proxy", L::Service, Layer::Service, "kube-proxy does not run", kubernetes::proxy),
+        primer(rule(
             "services-missing",
             L::Service,
             Layer::Service,
             Node,
             "there are no service rules",
             names::services_missing,
-        ),
-        only(rule(
+        )),
+        primer(only(rule(
             "service-backend",
             L::Service,
             Layer::Service,
             Node,
             "nobody is behind a service",
             names::service_backend,
-        )),
-        only(rule("dns-rule", L::Service, Layer::Name, Node, "no rule leads to the DNS servers", names::dns_rule)),
-        only(rule("dns-stopped", L::Server, Layer::Name, Node, "a DNS server does not run", names::dns_stopped)),
-        only(rule(
+        ))),
+        primer(only(rule(
+            "dns-rule",
+            L::Service,
+            Layer::Name,
+            Node,
+            "no rule leads to the DNS servers",
+            names::dns_rule,
+        ))),
+        kube("dns-none", L::Server, Layer::Service, "no DNS server is ready", kubernetes::dns_none),
+        primer(only(rule(
+            "dns-stopped",
+            L::Server,
+            Layer::Name,
+            Node,
+            "a DNS server does not run",
+            names::dns_stopped,
+        ))),
+        primer(only(rule(
             "dns-answers-all",
             L::Server,
             Layer::Name,
             Node,
             "a DNS server answers everything",
             names::answers_all,
-        )),
-        only(rule("resolver", L::Name, Layer::Name, Node, "pods ask another name server", names::resolver)),
+        ))),
+        only(kube("kube-resolver", L::Name, Layer::Name, "kubelets name another DNS server", kubernetes::resolver)),
+        primer(only(rule("resolver", L::Name, Layer::Name, Node, "pods ask another name server", names::resolver))),
     ]
 };
 
@@ -156,11 +258,17 @@ impl Rule {
     /// What it says at every place of the plan.
     pub(super) fn everywhere(&self, facts: &Facts<'_>) -> Vec<(Vec<NodeName>, Judged)> {
         let names: Vec<&NodeName> = facts.plan.nodes.names().collect();
+        if !self.labs.fits(facts.plan.installer) {
+            return Vec::new();
+        }
         self.places(&names).into_iter().map(|(a, b)| (both(a, b), (self.look)(facts, a, b))).collect()
     }
 
     /// What it says at, or between, these nodes.
     pub(super) fn at(&self, facts: &Facts<'_>, nodes: &[NodeName]) -> Vec<Judged> {
+        if !self.labs.fits(facts.plan.installer) {
+            return Vec::new();
+        }
         let wanted = |node: &&NodeName| nodes.is_empty() || nodes.contains(node);
         let names: Vec<&NodeName> = facts.plan.nodes.names().filter(wanted).collect();
         self.places(&names).into_iter().map(|(a, b)| (self.look)(facts, a, b)).collect()

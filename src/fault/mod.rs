@@ -5,6 +5,7 @@ pub mod node;
 
 use serde::{Deserialize, Serialize};
 
+use crate::lab::installer::For;
 use crate::lab::name::NodeName;
 use crate::lab::plan::Plan;
 use crate::proof::check::Layer;
@@ -18,6 +19,8 @@ pub struct Fault {
     pub id: &'static str,
     /// What is done.
     pub about: &'static str,
+    /// In which labs it can be made.
+    pub labs: For,
     /// On which nodes it is made.
     pub made: Made,
     /// Which node it is about, unless one is named.
@@ -28,6 +31,8 @@ pub struct Fault {
     pub explained: &'static str,
     /// Where it can be made honestly.
     pub honest: Honest,
+    /// What is made on the host for it, and known to its scripts.
+    pub needs: Option<Needs>,
     /// What makes it: shell, with the words of [`node`].
     pub inject: &'static str,
     /// What undoes it, as far as it was made.
@@ -56,6 +61,13 @@ pub enum Victim {
     Last,
     /// A node with a DNS server.
     Server,
+}
+
+/// What is made on the host for a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// A certificate of the datastore that ran out, as `$CERTIFICATE`; only the host has the authority's key.
+    ExpiredCertificate,
 }
 
 /// Where a fault can be made honestly.

@@ -31,6 +31,19 @@ unconf() { back /etc/bird/bird.conf && birdc configure; }
 sessions() { birdc -r show protocols | awk '$2 == "BGP" { print $1 }'; }
 anew() { for one in $(sessions); do birdc restart "$one"; done; }
 with() { birdc -r show protocols all | awk -v to="$1" '$2 == "BGP" { name = $1 } $1 == "Neighbor" && $2 == "address:" && $3 == to { print name }'; }
+# The process of BIRD: its unit's own, or the oldest.
+bird() { pid=$(systemctl show -pMainPID --value bird); [ "$pid" != 0 ] || pid=$(pgrep -xo bird); echo "$pid"; }
+# Where Kubernetes is.
+k() { kubectl --kubeconfig=/etc/kubernetes/admin.conf --request-timeout=20s "$@"; }
+# A program of the control plane, whoever runs it: its unit, or the kubelet by a file.
+part_down() {
+  if [ -e "/etc/kubernetes/manifests/$1.yaml" ]; then
+    mv "/etc/kubernetes/manifests/$1.yaml" "$S/"
+    while pgrep -x "$1" >/dev/null; do sleep 0.2; done
+  else systemctl stop "$1"; fi
+}
+part_up() { if [ -e "$S/$1.yaml" ]; then mv "$S/$1.yaml" /etc/kubernetes/manifests/; else systemctl start "$1"; fi; }
+kubelet_conf() { for one in /etc/kubernetes/kubelet.yaml /var/lib/kubelet/config.yaml; do [ ! -e "$one" ] || echo "$one"; done; }
 rules() { nft -f -; }
 unruled() { nft delete table inet "$TABLE"; }
 network() { ip -force -batch /run/network.batch; }
@@ -65,9 +78,18 @@ sh "$S/undo" >/dev/null 2>&1
 "#;
 
 /// Arm the undo on `node`, then make the fault about `about` there. It is undone after `life` by the node's own
-/// monotonic clock. Status [`STANDS`] if it stands there already.
-pub fn make(fault: &Fault, plan: &Plan, node: &NodeName, about: &NodeName, life: Duration) -> Argv {
-    let words = [variables(fault, plan, node, about), WORDS.to_owned()].concat();
+/// monotonic clock. Status [`STANDS`] if it stands there already. `certificate` is what the fault needs of the host, if
+/// it needs one.
+pub fn make(
+    fault: &Fault,
+    plan: &Plan,
+    node: &NodeName,
+    about: &NodeName,
+    life: Duration,
+    certificate: Option<&str>,
+) -> Argv {
+    let certificate = certificate.map(|text| format!("CERTIFICATE={}\n", quoted(&[text]))).unwrap_or_default();
+    let words = [variables(fault, plan, node, about), certificate, WORDS.to_owned()].concat();
     let life = life.as_secs().max(1).to_string();
     Argv::script(ARM, [fault.id, &words, fault.inject, fault.undo, &life])
 }
@@ -113,6 +135,7 @@ fn variables(fault: &Fault, plan: &Plan, node: &NodeName, about: &NodeName) -> S
     set("API", network.api.to_string());
     set("DNS", network.dns.to_string());
     set("ASN", plan.bgp.asn.to_string());
+    set("CNI", crate::node::files::own_cni(plan.installer).into());
     set("KEY", crate::node::etcd::node_key(about.as_str()));
     set("CLAIM", crate::node::etcd::block_key(about.as_str(), part.block));
     set("TABLE", format!("calicolab_fault_{}", fault.id.replace('-', "_")));

@@ -24,7 +24,7 @@ fn every_script_is_one() {
     for fault in catalogue() {
         let about = fault.about(&plan, None).expect("it has a usual place");
         for node in fault.on(&plan, &about) {
-            let argv = node::make(fault, &plan, &node, &about, std::time::Duration::from_secs(60));
+            let argv = node::make(fault, &plan, &node, &about, std::time::Duration::from_secs(60), None);
             let words = &argv.words()[3..];
             for script in [
                 argv.words()[2].clone(),
@@ -82,7 +82,14 @@ fn the_undo_is_armed_before_the_fault_is_made_and_goes_when_it_fails() {
         ..*Fault::named("bird-stopped").expect("it is in the catalogue")
     };
     let script = |inject: &str| {
-        node::make(&fault(inject), &plan, &samples::node(1), &samples::node(1), std::time::Duration::from_secs(60))
+        node::make(
+            &fault(inject),
+            &plan,
+            &samples::node(1),
+            &samples::node(1),
+            std::time::Duration::from_secs(60),
+            None,
+        )
     };
     let said = || std::fs::read_to_string(&log).unwrap_or_default().lines().map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(run(&script(&made)), Some(0));

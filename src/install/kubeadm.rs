@@ -6,9 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::pki::Made;
-use super::{InstallError, Kit, applied, calico, cluster, secret};
+use super::{InstallError, Kit, applied, cluster, etcd, secret};
 use crate::command::Argv;
 use crate::guest::Machine;
+use crate::lab::era::KUBEADM;
 use crate::lab::name::NodeName;
 use crate::lab::plan::Plan;
 use crate::lab::render::Join;
@@ -16,8 +17,6 @@ use crate::ssh::{Remote, Upload};
 
 /// Runs on the node: `init` or `join`, unless that is done already.
 const SCRIPT: &str = include_str!("kubeadm.sh");
-/// What stands before the API server, which is a container of the kubelet's.
-const UNITS: [&str; 2] = ["containerd", "kubelet"];
 /// A node waits for the master as long as `cloud-config/kubeadm` says, a quarter of an hour, and both take minutes in
 /// emulated machines.
 const LIMIT: Duration = Duration::from_secs(1500);
@@ -26,10 +25,7 @@ const TOKEN: SignedDuration = SignedDuration::from_hours(24);
 
 /// Why kubeadm would not do for a plan, if it would not.
 pub(super) fn refusal(plan: &Plan) -> Option<String> {
-    let why = cluster::refusal(plan, "its configuration is that").or_else(|| {
-        let etcd = plan.kubernetes.as_ref().and_then(|kubernetes| kubernetes.etcd);
-        etcd.map(|_| "kubeadm runs an etcd of its own, the lab has another".to_owned())
-    })?;
+    let why = cluster::refusal(plan, "its configuration is that", &KUBEADM.map(|own| own.series))?;
     Some(format!("this calicolab cannot install such `kubeadm` labs yet: {why}"))
 }
 
@@ -42,20 +38,27 @@ pub(super) async fn install(
     remote: &Remote,
 ) -> Result<(), InstallError> {
     let master = *node == kit.plan.master;
-    kit.place(node, machine, remote, if master { files(kit) } else { Vec::new() }, cluster::START).await?;
+    let mut files = if master { files(kit) } else { Vec::new() };
+    files.push(cluster::names(kit.plan));
+    files.extend(etcd::files(kit, node));
+    kit.place(node, machine, remote, files, cluster::START).await?;
     let (verb, doing) = if master { ("init", "kubeadm init") } else { ("join", "kubeadm join") };
     let output = remote.run(&Argv::script(SCRIPT, [verb]).sudo(), LIMIT).await;
     let output = output.map_err(|source| InstallError::Ssh { node: node.clone(), source: Box::new(source) })?;
     if !output.ok() {
         return Err(InstallError::Failed { node: node.clone(), doing, said: output.tail(12) });
     }
-    if master { cluster::begin(node, remote, &UNITS).await } else { Ok(()) }
+    if !master {
+        return Ok(());
+    }
+    // What stands before the API server, which is a container of the kubelet's.
+    let runtime = kit.plan.runtime().to_string();
+    cluster::begin(kit.plan, node, remote, &[&runtime, "kubelet"]).await
 }
 
 /// What the master has beside its programs: the authority of all certificates, which kubeadm makes the others of.
 fn files(kit: &Kit<'_>) -> Vec<Upload> {
-    let mut files = vec![cluster::nodes(kit.plan)];
-    files.extend(calico::files(kit));
+    let mut files = cluster::files(kit);
     if let Made::There(kubeadm) = &kit.pki.made {
         files.push(secret(&format!("{}/ca.crt", cluster::PKI), &kit.pki.authority));
         files.push(secret(&format!("{}/ca.key", cluster::PKI), &kubeadm.authority_key));
@@ -93,11 +96,15 @@ mod tests {
         };
         let told = |plan: &Plan| refusal(plan).expect("refused");
         assert_eq!(refusal(&plan("1.20.2", None)), None);
-        assert!(told(&plan("1.36.3", None)).contains("of Kubernetes 1.20.x, the lab has 1.36.3"));
-        assert!(told(&plan("1.20.2", Some(Etcd { on: On::All, tls: true }))).contains("an etcd of its own"));
+        assert_eq!([plan("1.17.3", None), plan("1.36.3", None)].map(|plan| refusal(&plan)), [None, None]);
+        let known = "of Kubernetes 1.15.x to 1.21.x, 1.31.x to 1.36.x, the lab has 1.25.3";
+        assert!(told(&plan("1.25.3", None)).contains(known));
+        assert_eq!(refusal(&plan("1.20.2", Some(Etcd { on: On::All, tls: true }))), None);
         let with = |lab: &str| Plan { calico: example::carried_lab(lab, &[]).calico, ..plan("1.20.2", None) };
         assert_eq!(refusal(&with("calico-3.21-kdd")), None);
-        assert!(told(&with("calico-3.21-etcd")).contains("no etcd"));
+        for lab in ["calico-3.14-kubeadm", "calico-3.32"] {
+            assert_eq!(refusal(&example::carried(lab, &[])), None, "{lab}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use document::Document;
 pub use wanted::{Pristine, as_applied, upstream};
 
 use crate::lab::edit::{Edit, Object};
+use crate::lab::kubernetes::Instead;
 
 /// A file of manifests as the upstream wrote it.
 #[derive(Clone, Copy, Debug)]
@@ -151,8 +152,13 @@ fn near(word: &str, there: &[String]) -> String {
 /// The files with the edits in them, all at once: an edit finds its object in whichever file it is.
 ///
 /// Every container gets its image by the name under which the nodes have it (`images`: whole references), and is never
-/// to pull one: an image that is not among them is an error.
-pub fn edited(files: &[Upstream<'_>], edits: &[Edit], images: &[String]) -> Result<Vec<Edited>, EditError> {
+/// to pull one: an image that is not among them is an error. Those of `own` are in place of others.
+pub fn edited(
+    files: &[Upstream<'_>],
+    edits: &[Edit],
+    images: &[String],
+    own: &[Instead],
+) -> Result<Vec<Edited>, EditError> {
     let mut read: Vec<(&str, Vec<Document>)> = Vec::new();
     for file in files {
         read.push((file.name, document::read(file)?));
@@ -172,7 +178,7 @@ pub fn edited(files: &[Upstream<'_>], edits: &[Edit], images: &[String]) -> Resu
         }
     }
     for document in read.iter_mut().flat_map(|(_, documents)| documents) {
-        document.take_images_from(images)?;
+        document.take_images_from(images, own)?;
     }
     let whole = |((name, documents), before): ((&str, Vec<Document>), Vec<String>)| Edited {
         name: name.into(),

@@ -4,6 +4,9 @@ mod applied;
 mod binaries;
 mod calico;
 mod cluster;
+mod coreos;
+mod datastore;
+mod etcd;
 mod kubeadm;
 pub mod manifest;
 pub mod pki;
@@ -17,8 +20,9 @@ use crate::artifact::payload::Payload;
 use crate::command::{Argv, Ended};
 use crate::guest::Machine;
 use crate::lab::file::{Installer, On};
-use crate::lab::name::NodeName;
+use crate::lab::name::{NodeName, PerNode};
 use crate::lab::plan::Plan;
+use crate::lab::render::AddOn;
 use crate::ssh::{Content, Input, Remote, SshError, Upload};
 
 use self::manifest::Edited;
@@ -33,6 +37,10 @@ pub struct Kit<'a> {
     pub payload: &'a Payload,
     /// The upstream's manifests with the lab's edits in them; none without a Calico.
     pub manifests: &'a [Edited],
+    /// What each node was told at its first boot: cloud-config.
+    pub told: &'a PerNode<String>,
+    /// What the lab itself runs in its cluster, where its installer applies that: rendered manifests.
+    pub add_ons: &'a [(AddOn, String)],
 }
 
 /// Runs on the node: takes the programs from the payload disk or from standard input, unless they are there already.
@@ -52,7 +60,7 @@ impl Kit<'_> {
             Installer::Primer => primer::install(self, node, machine, remote).await,
             Installer::Binaries => binaries::install(self, node, machine, remote).await,
             Installer::Kubeadm => kubeadm::install(self, node, machine, remote).await,
-            installer @ Installer::Coreos => Err(InstallError::NoInstaller { installer }),
+            Installer::Coreos => coreos::install(self, node, machine, remote).await,
         }
     }
 
@@ -108,10 +116,9 @@ impl Kit<'_> {
 /// Why a plan cannot be installed, if it cannot.
 pub fn refusal(plan: &Plan) -> Option<String> {
     match plan.installer {
-        Installer::Primer => None,
+        Installer::Primer | Installer::Coreos => None,
         Installer::Binaries => binaries::refusal(plan),
         Installer::Kubeadm => kubeadm::refusal(plan),
-        other @ Installer::Coreos => Some(format!("this calicolab cannot install `{other}` labs yet")),
     }
 }
 
@@ -123,11 +130,21 @@ fn secret(path: &str, text: &str) -> Upload {
 /// Why a node was not installed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
-    /// No code of ours builds such a cluster.
-    #[error("there is no installer `{installer}` yet")]
-    NoInstaller {
-        /// What the lab asks for.
-        installer: Installer,
+    /// Its cloud-config is not what this installer follows.
+    #[error("the cloud-config of {node} names no units that can be started")]
+    Told {
+        /// The node.
+        node: NodeName,
+        /// What is wrong with it.
+        source: Box<serde_saphyr::Error>,
+    },
+    /// A manifest of the lab's is not one.
+    #[error("the lab's own manifest {name} cannot be read")]
+    Manifest {
+        /// Which.
+        name: &'static str,
+        /// What is wrong with it.
+        source: Box<serde_saphyr::Error>,
     },
     /// The way to it failed.
     #[error("{node} could not be installed")]

@@ -1,22 +1,26 @@
 //! One certificate authority a cluster, and what is made by it for its datastore and for Kubernetes, once.
 
+mod authority;
+mod etcd;
+mod expired;
 mod kubernetes;
 
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PublicKeyData as _,
-};
+use jiff::civil::Date;
+use openssl::rsa::Rsa;
+use rcgen::{KeyPair, PublicKeyData as _};
 use sha2::{Digest as _, Sha256};
 
 use crate::durable;
+use crate::lab::calico::{EtcdClient, wants_client};
 use crate::lab::file::Installer;
 use crate::lab::name::{NodeName, PerNode};
 use crate::lab::pin;
 use crate::lab::plan::Plan;
 use crate::lab::render::Join;
+use authority::{BOTH, CLIENT, Certificate, authority, until};
+pub use expired::expired_etcd;
 
 /// How long certificates are good: longer than any lab lives, short enough that a leaked one dies.
 const YEARS: i32 = 2;
@@ -42,6 +46,18 @@ pub struct Pki {
     pub authority: String,
     /// What there is beside it.
     pub made: Made,
+    /// Each member's own of the lab's etcd, with every name and address under which it is reached.
+    pub members: PerNode<Option<Pair>>,
+    /// Those of who asks that etcd, where Kubernetes does.
+    pub clients: Option<EtcdClients>,
+}
+
+/// Who may ask an etcd that stands beside Kubernetes.
+pub struct EtcdClients {
+    /// The API server's.
+    pub api: Pair,
+    /// Calico's, where it keeps its data there: every node has it.
+    pub calico: Option<Pair>,
 }
 
 /// Who makes certificates by the authority.
@@ -54,8 +70,6 @@ pub enum Made {
 
 /// The certificates made on this host.
 pub struct Issued {
-    /// etcd's own, with every name and address under which it is reached.
-    pub etcd: Pair,
     /// One client certificate a node; with Kubernetes its kubelet's, by which it also serves.
     pub nodes: PerNode<Pair>,
     /// What Kubernetes has beside it.
@@ -91,6 +105,12 @@ pub enum PkiError {
         /// The library's reason.
         source: rcgen::Error,
     },
+    /// A key of the older kind could not be made.
+    #[error("the key of service accounts could not be made")]
+    Rsa {
+        /// The library's reason.
+        source: openssl::error::ErrorStack,
+    },
     /// A file could not be written or read.
     #[error("`{}` could not be written or read", path.display())]
     File {
@@ -105,14 +125,34 @@ impl Pki {
     /// Read the certificates in `folder`, or make all of them; the folder appears whole or not at all.
     pub fn ensure(folder: &Path, plan: &Plan) -> Result<Self, PkiError> {
         if !folder.exists() {
-            make(folder, plan)?;
+            make(folder, plan, today())?;
         }
         let made = if plan.installer == Installer::Kubeadm {
             Made::There(kubeadm(folder)?)
         } else {
             Made::Here(issued(folder, plan)?)
         };
-        Ok(Self { authority: read(&folder.join("ca.crt"))?, made })
+        let member = |node: &NodeName| {
+            if plan.installer.has_kubernetes() {
+                etcd::wanted(plan) && plan.etcd_members().any(|member| member == node)
+            } else {
+                *node == plan.master
+            }
+        };
+        let members = plan
+            .nodes
+            .try_map(|node, _| member(node).then(|| pair(folder, &etcd::of_member(plan, node))).transpose())?;
+        let clients = etcd::wanted(plan).then(|| {
+            let calico = wants_client(plan).then(|| pair(folder, etcd::CALICO_FILE)).transpose()?;
+            Ok(EtcdClients { api: pair(folder, etcd::CLIENT_FILE)?, calico })
+        });
+        Ok(Self { authority: read(&folder.join("ca.crt"))?, made, members, clients: clients.transpose()? })
+    }
+
+    /// What Calico shows to the lab's etcd, where it keeps its data there.
+    pub fn calico(&self) -> Option<EtcdClient<'_>> {
+        let own = self.clients.as_ref()?.calico.as_ref()?;
+        Some(EtcdClient { ca: &self.authority, cert: &own.certificate, key: &own.key })
     }
 
     /// By what nodes join, where kubeadm makes the cluster.
@@ -124,9 +164,36 @@ impl Pki {
     }
 
     /// The day until which the certificates in `folder` are good, if they were made.
-    pub fn good_until(folder: &Path) -> Option<jiff::civil::Date> {
+    pub fn good_until(folder: &Path) -> Option<Date> {
         std::fs::read_to_string(folder.join(UNTIL)).ok()?.trim().parse().ok()
     }
+
+    /// The certificates in `folder` if they have ended by this day.
+    pub fn ended(folder: &Path, today: Date) -> Option<Ended> {
+        // They end when that day begins.
+        let day = Self::good_until(folder).filter(|day| *day <= today)?;
+        let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut of: Vec<String> = files
+            .filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".crt")?.to_owned()))
+            .filter(|name| name != kubernetes::SERVICE_ACCOUNTS)
+            .collect();
+        of.sort();
+        Some(Ended { of, day })
+    }
+}
+
+/// Certificates that are good no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The names of their files, without `.crt`.
+    pub of: Vec<String>,
+    /// The day from whose beginning on they are not good.
+    pub day: Date,
+}
+
+/// The day it is by this host's clock, in UTC as certificates have it.
+pub fn today() -> Date {
+    jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date()
 }
 
 /// The name of a node's files. With Kubernetes other files stand beside them whose names a node may have.
@@ -134,11 +201,13 @@ fn of_node(plan: &Plan, node: &NodeName) -> String {
     if plan.installer.has_kubernetes() { format!("node.{node}") } else { node.to_string() }
 }
 
+fn pair(folder: &Path, name: &str) -> Result<Pair, PkiError> {
+    let part = |end: &str| read(&folder.join(format!("{name}.{end}")));
+    Ok(Pair { certificate: part("crt")?, key: part("key")? })
+}
+
 fn issued(folder: &Path, plan: &Plan) -> Result<Issued, PkiError> {
-    let pair = |name: &str| -> Result<Pair, PkiError> {
-        let part = |end: &str| read(&folder.join(format!("{name}.{end}")));
-        Ok(Pair { certificate: part("crt")?, key: part("key")? })
-    };
+    let pair = |name: &str| pair(folder, name);
     let kubernetes = if plan.installer.has_kubernetes() {
         Some(Kubernetes {
             proxy: pair(kubernetes::PROXY)?,
@@ -149,7 +218,7 @@ fn issued(folder: &Path, plan: &Plan) -> Result<Issued, PkiError> {
         None
     };
     let nodes = plan.nodes.try_map(|node, _| pair(&of_node(plan, node)))?;
-    Ok(Issued { etcd: pair("etcd")?, nodes, kubernetes })
+    Ok(Issued { nodes, kubernetes })
 }
 
 fn kubeadm(folder: &Path) -> Result<Kubeadm, PkiError> {
@@ -175,7 +244,7 @@ fn read(path: &Path) -> Result<String, PkiError> {
 }
 
 /// Make everything in a folder beside, then give it its name: a run killed half-way leaves nothing to trust.
-fn make(folder: &Path, plan: &Plan) -> Result<(), PkiError> {
+fn make(folder: &Path, plan: &Plan, today: Date) -> Result<(), PkiError> {
     let beside = folder.with_extension("new");
     let file = |source| PkiError::File { path: beside.clone(), source };
     match std::fs::remove_dir_all(&beside) {
@@ -187,27 +256,29 @@ fn make(folder: &Path, plan: &Plan) -> Result<(), PkiError> {
         let path = beside.join(name);
         durable::write(&path, text.as_bytes(), 0o600).map_err(|source| PkiError::File { path, source })
     };
-    let authority = authority(plan)?;
+    let authority = authority(plan, today)?;
     put("ca.crt", &authority.certificate)?;
     put("ca.key", &authority.key_pem)?;
     let years = match plan.installer {
         Installer::Kubeadm => YEARS_OF_KUBEADM,
         _ => YEARS,
     };
-    put(UNTIL, &format!("{}\n", until(today(), years)))?;
+    put(UNTIL, &format!("{}\n", until(today, years)))?;
     if plan.installer == Installer::Kubeadm {
         put(TOKEN, &token())?;
     }
     let mut pairs = Vec::new();
-    let all = match plan.installer {
-        // It issues all of them itself.
+    let mut all = match plan.installer {
+        // It issues all others itself.
         Installer::Kubeadm => Vec::new(),
         Installer::Primer => primer(plan),
         Installer::Binaries | Installer::Coreos => {
-            pairs.push((kubernetes::SERVICE_ACCOUNTS.to_owned(), service_accounts()?));
+            let key = if plan.installer == Installer::Coreos { rsa() } else { curve() };
+            pairs.push((kubernetes::SERVICE_ACCOUNTS.to_owned(), key?));
             kubernetes::certificates(plan)
         }
     };
+    all.extend(etcd::certificates(plan));
     for one in all {
         pairs.push((one.file.clone(), authority.issue(&one)?));
     }
@@ -218,56 +289,35 @@ fn make(folder: &Path, plan: &Plan) -> Result<(), PkiError> {
     std::fs::rename(&beside, folder).and_then(|()| durable::sync_folder(folder)).map_err(file)
 }
 
-fn service_accounts() -> Result<Pair, PkiError> {
+/// A key pair that signs.
+fn curve() -> Result<Pair, PkiError> {
     let key = KeyPair::generate().map_err(|source| PkiError::Make { of: "service accounts".into(), source })?;
     Ok(Pair { certificate: key.public_key_pem(), key: key.serialize_pem() })
 }
 
-struct Authority {
-    certificate: String,
-    key_pem: String,
-    issuer: Issuer<'static, KeyPair>,
+/// The same as Kubernetes wants it until 1.9: tokens were signed by RSA alone.
+fn rsa() -> Result<Pair, PkiError> {
+    let made = Rsa::generate(2048).and_then(|key| Ok((key.public_key_to_pem()?, key.private_key_to_pem()?)));
+    let (public, private) = made.map_err(|source| PkiError::Rsa { source })?;
+    let text = |pem: Vec<u8>| String::from_utf8(pem).expect("PEM is ASCII");
+    Ok(Pair { certificate: text(public), key: text(private) })
 }
 
-fn authority(plan: &Plan) -> Result<Authority, PkiError> {
-    let of = || format!("the authority of {}", plan.cluster);
-    let failed = |source| PkiError::Make { of: of(), source };
-    let key = KeyPair::generate().map_err(failed)?;
-    let mut params = params(&of(), &[]).map_err(failed)?;
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let certificate = params.self_signed(&key).map_err(failed)?.pem();
-    Ok(Authority { certificate, key_pem: key.serialize_pem(), issuer: Issuer::new(params, key) })
-}
-
-/// A certificate to be made.
-struct Certificate {
-    /// The name of its files.
-    file: String,
-    /// Whom it names.
-    common_name: String,
-    /// The group that Kubernetes counts it to.
-    group: Option<&'static str>,
-    /// Names and addresses under which its owner is reached.
-    names: Vec<String>,
-    /// What it is for.
-    purposes: &'static [ExtendedKeyUsagePurpose],
-}
-
-const CLIENT: &[ExtendedKeyUsagePurpose] = &[ExtendedKeyUsagePurpose::ClientAuth];
-const BOTH: &[ExtendedKeyUsagePurpose] = &[ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-
-/// Those of a cluster without Kubernetes: etcd's, and one client of it a node.
-fn primer(plan: &Plan) -> Vec<Certificate> {
+/// The datastore's own, of a cluster without Kubernetes.
+fn datastore(plan: &Plan) -> Certificate {
     let (master, api) = (plan.master_node().address.to_string(), plan.network.api.to_string());
     let names = [plan.master.as_str(), &plan.network.api_name, "localhost", &master, &api, "127.0.0.1"];
-    let etcd = Certificate {
+    Certificate {
         file: "etcd".into(),
         common_name: "etcd".into(),
         group: None,
         names: names.map(str::to_owned).into(),
         purposes: BOTH,
-    };
+    }
+}
+
+/// Those of a cluster without Kubernetes: etcd's, and one client of it a node.
+fn primer(plan: &Plan) -> Vec<Certificate> {
     let client = |node: &NodeName| Certificate {
         file: of_node(plan, node),
         common_name: format!("calico-node:{node}"),
@@ -275,46 +325,7 @@ fn primer(plan: &Plan) -> Vec<Certificate> {
         names: Vec::new(),
         purposes: CLIENT,
     };
-    std::iter::once(etcd).chain(plan.nodes.names().map(client)).collect()
-}
-
-impl Authority {
-    fn issue(&self, wanted: &Certificate) -> Result<Pair, PkiError> {
-        let failed = |source| PkiError::Make { of: wanted.common_name.clone(), source };
-        let key = KeyPair::generate().map_err(failed)?;
-        let mut params = params(&wanted.common_name, &wanted.names).map_err(failed)?;
-        if let Some(group) = wanted.group {
-            params.distinguished_name.push(DnType::OrganizationName, group);
-        }
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = wanted.purposes.to_vec();
-        let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?.pem();
-        Ok(Pair { certificate, key: key.serialize_pem() })
-    }
-}
-
-fn today() -> jiff::civil::Date {
-    jiff::Timestamp::try_from(SystemTime::now()).unwrap_or_default().to_zoned(jiff::tz::TimeZone::UTC).date()
-}
-
-fn until(today: jiff::civil::Date, years: i32) -> jiff::civil::Date {
-    today.saturating_add(jiff::Span::new().years(years))
-}
-
-/// Good from yesterday on, since a machine's clock may be behind the host's.
-fn params(common_name: &str, names: &[String]) -> Result<CertificateParams, rcgen::Error> {
-    let mut params = CertificateParams::new(names)?;
-    let mut name = DistinguishedName::new();
-    name.push(DnType::CommonName, common_name);
-    params.distinguished_name = name;
-    let today = today();
-    let date = |day: jiff::civil::Date| {
-        let small = |number: i8| u8::try_from(number).expect("days and months are positive");
-        rcgen::date_time_ymd(day.year().into(), small(day.month()), small(day.day()))
-    };
-    params.not_before = date(today.yesterday().unwrap_or(today));
-    params.not_after = date(until(today, YEARS));
-    Ok(params)
+    std::iter::once(datastore(plan)).chain(plan.nodes.names().map(client)).collect()
 }
 
 #[cfg(test)]

@@ -46,8 +46,10 @@ fn files(kit: &Kit<'_>, node: &NodeName) -> Vec<Upload> {
     files.push(secret("/etc/calicolab/pki/node.crt", &own.certificate));
     files.push(secret("/etc/calicolab/pki/node.key", &own.key));
     if *node == kit.plan.master {
-        files.push(secret("/etc/calicolab/pki/etcd.crt", &issued.etcd.certificate));
-        files.push(secret("/etc/calicolab/pki/etcd.key", &issued.etcd.key));
+        if let Some(etcd) = &kit.pki.members[node] {
+            files.push(secret("/etc/calicolab/pki/etcd.crt", &etcd.certificate));
+            files.push(secret("/etc/calicolab/pki/etcd.key", &etcd.key));
+        }
         files.push(secret("/etc/calicolab/datastore.txn", &transaction(&datastore(kit.plan))));
     }
     files

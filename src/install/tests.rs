@@ -13,7 +13,7 @@ use crate::lab::file::Taken;
 use crate::lab::pin::{Arch, Digest, Pin, Source, Trust};
 
 /// One pinned file on all nodes under another name and mode, and on the master under a third.
-async fn packed(folder: &Path) -> Payload {
+pub(super) async fn packed(folder: &Path) -> Payload {
     use sha2::Digest as _;
     let pin = Pin {
         name: "tool".into(),
@@ -52,7 +52,8 @@ async fn a_node_checks_every_file_under_the_name_it_has_there() {
     let folder = tempfile::tempdir().expect("a folder");
     let plan = example::planned(&example::lab(&["one", "two"]), "demo");
     let (pki, payload) = (Pki::ensure(&folder.path().join("pki"), &plan).expect("keys"), packed(folder.path()).await);
-    let kit = Kit { plan: &plan, pki: &pki, payload: &payload, manifests: &[] };
+    let told = plan.nodes.map(|_, _| String::new());
+    let kit = Kit { plan: &plan, pki: &pki, payload: &payload, manifests: &[], told: &told, add_ons: &[] };
     for (node, files) in [("one", &["opt/bin/renamed", "opt/master"][..]), ("two", &["opt/bin/renamed"])] {
         let root = folder.path().join(node);
         std::fs::create_dir(&root).expect("made");

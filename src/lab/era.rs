@@ -1,5 +1,6 @@
-//! Which releases of Calico and Kubernetes go together, and why others do not.
+//! Which releases of Calico, Kubernetes, kubeadm's configuration and systems go together, and why others do not.
 
+use super::kernel::Cgroups;
 use super::kubernetes::Release;
 
 /// A series of Calico and the series of Kubernetes it goes with.
@@ -88,6 +89,40 @@ pub fn refusal(kubernetes: Release, calico: Release) -> Option<String> {
     Some(format!("Calico {calico} does not go with Kubernetes {kubernetes}: {why}"))
 }
 
+/// How the kubeadm of some series of Kubernetes 1 is told what to make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kubeadm {
+    /// The first and the last of them.
+    pub series: (u16, u16),
+    /// The version of the configuration that it reads.
+    pub api: &'static str,
+}
+
+/// The versions in which `cloud-config/kubeadm` can say it.
+///
+/// Source: `cmd/kubeadm/app/apis/kubeadm/VERSION/doc.go` of kubernetes/kubernetes. 1.15 brought `v1beta2`, which 1.22
+/// began to replace; 1.31 brought `v1beta4`, in which arguments are lists and all waits lie in `timeouts`.
+pub const KUBEADM: [Kubeadm; 2] =
+    [Kubeadm { series: (15, 21), api: "v1beta2" }, Kubeadm { series: (31, 36), api: "v1beta4" }];
+
+/// That of a release, if it is known here.
+pub fn kubeadm(kubernetes: Release) -> Option<&'static Kubeadm> {
+    let (major, minor) = kubernetes.series();
+    KUBEADM.iter().find(|own| major == 1 && (own.series.0..=own.series.1).contains(&minor))
+}
+
+/// Why kubelets of a release do not run on a system with these control groups, if they do not.
+///
+/// Source: kubernetes/enhancements, `sig-node/2254-cgroup-v2` and `sig-node/5573-remove-cgroup-v1`.
+pub fn unfit(kubernetes: Release, cgroups: Cgroups) -> Option<String> {
+    let why = match cgroups {
+        Cgroups::V2 if !kubernetes.since(1, 19) => "has cgroup v2 alone, which kubelets know since 1.19",
+        Cgroups::V1 if kubernetes.since(1, 35) => "has cgroup v1, with which kubelets since 1.35 do not start",
+        Cgroups::V1 | Cgroups::V2 => return None,
+    };
+    Some(format!("{why}: the lab has {kubernetes}"))
+}
+
 impl Era {
     /// What it goes with, for people: `1.16 to 1.24 (tested 1.20 to 1.22)`.
     pub fn range(&self) -> String {
@@ -107,6 +142,23 @@ mod tests {
 
     fn told(kubernetes: &str, calico: &str) -> Option<String> {
         refusal(kubernetes.parse().expect("a release"), calico.parse().expect("a release"))
+    }
+
+    #[test]
+    fn each_kubeadm_has_the_configuration_of_its_age() {
+        let api = |version: &str| kubeadm(version.parse().expect("a release")).map(|own| own.api);
+        assert_eq!(["1.14.10", "1.22.0", "1.30.14", "1.37.0", "2.17.0"].map(api), [None; 5]);
+        assert_eq!(["1.15.0", "1.17.3", "1.21.14"].map(api), [Some("v1beta2"); 3]);
+        assert_eq!(["1.31.0", "1.36.3"].map(api), [Some("v1beta4"); 2]);
+    }
+
+    #[test]
+    fn a_kubelet_wants_the_control_groups_of_its_age() {
+        let told = |version: &str, cgroups| unfit(version.parse().expect("a release"), cgroups);
+        assert_eq!((told("1.17.3", Cgroups::V1), told("1.34.0", Cgroups::V1)), (None, None));
+        assert_eq!((told("1.19.0", Cgroups::V2), told("1.36.3", Cgroups::V2)), (None, None));
+        assert!(told("1.17.3", Cgroups::V2).is_some_and(|why| why.contains("since 1.19: the lab has 1.17.3")));
+        assert!(told("1.36.3", Cgroups::V1).is_some_and(|why| why.contains("since 1.35 do not start")));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A small lab for the tests of what stands on labs.
 
 use super::builtin::Library;
-use super::file::{Bgp, Installer, Lab, Network, Nodes, Timers};
+use super::file::{Bgp, Installer, Lab, Network, Nodes, Policy, Timers};
 use super::pin::{Arch, Lock, Pin, Trust};
 use super::plan::{LabNet, Plan, ProofPlan, plan};
 use super::setting::Setting;
@@ -14,6 +14,7 @@ pub(crate) fn lab(nodes: &[&str]) -> Lab {
         about: String::new(),
         image: "debian-12".into(),
         arch: Arch::Amd64,
+        cgroups: None,
         installer: Installer::Primer,
         nodes: Nodes {
             names: nodes.iter().map(|name| name.parse().expect("a name")).collect(),
@@ -36,6 +37,7 @@ pub(crate) fn lab(nodes: &[&str]) -> Lab {
         bgp: Bgp { asn: 64512, mesh: true, reflectors: Vec::new(), timers: Timers::Quick },
         kubernetes: None,
         calico: None,
+        policy: Policy::None,
         artifacts: Vec::new(),
         proof: ProofPlan { stability_s: 5, up_s: 60, verify_s: 25 },
     }

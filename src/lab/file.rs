@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 pub use super::artifact::{Artifact, On, Taken};
 use super::images::Images;
-use super::installer::INSTALLERS;
-pub use super::installer::Installer;
-use super::kernel::{Module, NEEDS, Need};
+use super::installer::{INSTALLERS, POLICIES};
+pub use super::installer::{Installer, Policy};
+use super::kernel::{Cgroups, Module, NEEDS, Need};
 use super::kubernetes::{Calico, Kubernetes};
 use super::name::{LabName, NodeName};
 use super::pin::Arch;
@@ -37,6 +37,9 @@ pub struct Lab {
     pub image: String,
     /// The processor of the image, and so of the nodes.
     pub arch: Arch,
+    /// The image's control groups; none where they are the host's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroups: Option<Cgroups>,
     /// How the cluster is built on the machines.
     pub installer: Installer,
     /// The machines.
@@ -57,6 +60,9 @@ pub struct Lab {
     /// Which Calico, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calico: Option<Calico>,
+    /// What isolates pods, of the installer `coreos` alone.
+    #[serde(skip_serializing_if = "Policy::is_none")]
+    pub policy: Policy,
     /// The files the nodes get.
     pub artifacts: Vec<Artifact>,
     /// How long proving may take.
@@ -86,26 +92,31 @@ impl Lab {
         let artifacts = artifacts::artifacts(&mut top);
         let kubernetes = kubernetes::kubernetes(&mut top, installer.as_ref());
         let calico = kubernetes::calico(&mut top, kubernetes.as_ref(), &network, artifacts.as_deref());
+        let policy = kubernetes::policy(&mut top, installer.as_ref());
         let releases =
             [kubernetes.as_ref().map(|found| found.value.version), calico.as_ref().map(|calico| calico.version)];
         let artifacts = artifacts.map(|artifacts| kubernetes::versioned(&mut top, artifacts, releases));
         let proof = sections::proof(&mut top);
-        let arch = image.as_ref().and_then(|image| {
+        let fitting = image.as_ref().and_then(|image| {
             match images.fits(&image.value, installer.as_ref().map(|found| found.value)) {
-                Ok(fitting) => Some(fitting.arch),
+                Ok(fitting) => Some(fitting),
                 Err(reason) => {
                     top.problem(reason.at(&image.at));
                     None
                 }
             }
         });
+        if let (Some(image), Some(fitting)) = (&image, fitting) {
+            kubernetes::runs_on(&mut top, kubernetes.as_ref(), installer.as_ref(), (image, fitting));
+        }
         top.end();
         let lab = (|| {
             Some(Self {
                 name: name.clone(),
                 about: about?.value,
                 image: image?.value,
-                arch: arch?,
+                arch: fitting?.arch,
+                cgroups: fitting?.cgroups,
                 installer: installer?.value,
                 nodes: nodes?,
                 needs,
@@ -115,6 +126,7 @@ impl Lab {
                 bgp,
                 kubernetes: kubernetes.map(|found| found.value),
                 calico,
+                policy,
                 artifacts: artifacts?,
                 proof,
             })

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::file::artifacts;
 use super::installer::{INSTALLERS, Installer};
+use super::kernel::{CGROUPS, Cgroups};
 use super::lock_file::{ARCHS, TRUSTS, schema};
 use super::pin::{Arch, Digest, Trust};
 use super::problem::{Place, Problem, Problems, nearest};
@@ -31,6 +32,9 @@ pub struct OsImage {
     pub arch: Arch,
     /// The installers that work on it.
     pub runs: Vec<Installer>,
+    /// Its control groups; none where containers may be made of it, which have their host's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroups: Option<Cgroups>,
     /// One line for people.
     pub note: String,
 }
@@ -157,6 +161,7 @@ fn image(fields: &mut Fields<'_>, earlier: &[OsImage]) -> Option<OsImage> {
     let user = fields.need("user", "debian", scalar::parsed::<super::name::NodeName>);
     let arch = fields.need("arch", "amd64", scalar::choice(&ARCHS));
     let runs = fields.each("runs", scalar::choice(&INSTALLERS));
+    let cgroups = fields.get("cgroups", scalar::choice(&CGROUPS)).map(|found| found.value);
     let note = fields.need("note", "one line for people", scalar::text);
     if let Some(name) = &name
         && earlier.iter().any(|image| image.name == name.value)
@@ -169,6 +174,7 @@ fn image(fields: &mut Fields<'_>, earlier: &[OsImage]) -> Option<OsImage> {
         user: user?.value.to_string(),
         arch: arch?.value,
         runs: runs.map_or_else(Vec::new, |runs| runs.value.into_iter().map(|one| one.value).collect()),
+        cgroups,
         note: note?.value,
     })
 }
@@ -227,6 +233,7 @@ mod tests {
                     .replace("build: {suite: bookworm, recipe: labs/images/a}", "download: {urls: [x], digest: md5:1}"),
             ),
             ("strange words", BUILT.replace("amd64", "x86").replace("primer", "prime").replace("user: u", "user: U")),
+            ("strange control groups", BUILT.replace("    note", "    cgroups: v3\n    note")),
         ];
         let told = cases
             .iter()

@@ -16,6 +16,19 @@ pub enum Need {
 /// The needs by the words that files call them.
 pub(in crate::lab) const NEEDS: [(&str, Need); 1] = [("kernel", Need::Kernel)];
 
+/// A hierarchy of control groups, as systems mount it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cgroups {
+    /// One for each controller.
+    V1,
+    /// One for all, and nothing else.
+    V2,
+}
+
+/// Them by the words that files call them.
+pub(in crate::lab) const CGROUPS: [(&str, Cgroups); 2] = [("v1", Cgroups::V1), ("v2", Cgroups::V2)];
+
 /// The name of a kernel module, as `modprobe` takes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -90,6 +90,15 @@ pub struct Etcd {
     pub tls: bool,
 }
 
+/// What runs containers for a kubelet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runtime {
+    /// By the kubelet's CRI.
+    Containerd,
+    /// As kubelets up to 1.23 know it themselves.
+    Docker,
+}
+
 /// The Calico of a lab.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Calico {
@@ -108,6 +117,9 @@ pub struct Calico {
     /// The names that images in archives are given on the nodes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<ImageArchive>,
+    /// The user's own images, in place of those that the manifests ask for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub own: Vec<Instead>,
     /// What the lab changes in the manifests beyond what its settings do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub edits: Vec<Edit>,
@@ -143,6 +155,15 @@ pub struct ImageArchive {
     pub file: String,
     /// The whole name, with its tag.
     pub name: String,
+}
+
+/// An image in place of another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instead {
+    /// The one that manifests ask for: the whole name, with its tag.
+    pub image: String,
+    /// The one that they get.
+    pub by: String,
 }
 
 /// Where Calico keeps its data.
@@ -218,6 +239,7 @@ pub(in crate::lab) const ENCAPSULATIONS: Words<Encapsulation> = &[
 ];
 pub(in crate::lab) const DETECTIONS: Words<Detection> =
     &[("cidr", Detection::Cidr), ("can-reach", Detection::CanReach), ("interface", Detection::Interface)];
+const RUNTIMES: Words<Runtime> = &[("containerd", Runtime::Containerd), ("docker", Runtime::Docker)];
 pub(in crate::lab) const INSTALLS: Words<Install> = &[("manifest", Install::Manifest), ("operator", Install::Operator)];
 
 /// Displayed by the word that lab.yaml has for it.
@@ -231,7 +253,13 @@ macro_rules! worded {
     )*};
 }
 
-worded!(Datastore = DATASTORES, Encapsulation = ENCAPSULATIONS, Detection = DETECTIONS, Install = INSTALLS);
+worded!(
+    Datastore = DATASTORES,
+    Encapsulation = ENCAPSULATIONS,
+    Detection = DETECTIONS,
+    Install = INSTALLS,
+    Runtime = RUNTIMES
+);
 
 #[cfg(test)]
 mod tests {

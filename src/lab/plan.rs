@@ -9,9 +9,9 @@ pub use super::addressing::LabNet;
 use super::artifact::{Artifact, On, Taken};
 pub use super::file::ProofPlan;
 use super::file::{Lab, Timers};
-use super::installer::Installer;
-use super::kernel::{Module, Need};
-use super::kubernetes::{Calico, Kubernetes};
+use super::installer::{Installer, Policy};
+use super::kernel::{Cgroups, Module, Need};
+use super::kubernetes::{Calico, Kubernetes, Runtime};
 use super::name::{ClusterName, LabName, NodeName, PerNode};
 use super::pin::{Arch, Lock, Pin, Wanted};
 use super::placement;
@@ -31,6 +31,9 @@ pub struct Plan {
     pub lab: LabName,
     /// Key of the OS image in `images.yaml`.
     pub image: String,
+    /// The image's control groups; none where they are the host's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroups: Option<Cgroups>,
     /// How the cluster is built on the machines.
     pub installer: Installer,
     /// The node that holds etcd: the first one.
@@ -62,6 +65,9 @@ pub struct Plan {
     /// Which Calico, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calico: Option<Calico>,
+    /// What isolates pods, where the lab says so.
+    #[serde(default, skip_serializing_if = "Policy::is_none")]
+    pub policy: Policy,
     /// Pinned files and where they go.
     pub artifacts: Vec<Placed>,
     /// Artifacts for which the lock has no digest: `up` refuses while there are any.
@@ -183,6 +189,12 @@ impl Plan {
         self.nodes.iter().filter_map(|(name, node)| node.dns_pod.map(|address| (name, address)))
     }
 
+    /// Whether nodes may come to hold other blocks than the planned ones. The primer's and those of 2016 are written down
+    /// for them; what else has Kubernetes is not shown before its proof.
+    pub fn blocks_are_drawn(&self) -> bool {
+        !matches!(self.installer, Installer::Primer | Installer::Coreos)
+    }
+
     /// The master's part.
     pub fn master_node(&self) -> &NodePlan {
         &self.nodes[&self.master]
@@ -198,12 +210,31 @@ impl Plan {
         self.network.mtu - self.calico.as_ref().map_or(0, |calico| calico.encapsulation.overhead())
     }
 
+    /// What runs the containers of a Kubernetes: Docker where the lab brings it.
+    pub fn runtime(&self) -> Runtime {
+        let named = |name: &str| name == Runtime::Docker.to_string();
+        let brought = self.artifacts.iter().any(|placed| named(&placed.pin.name));
+        let docker = brought || self.missing.iter().any(|wanted| named(&wanted.name));
+        if docker { Runtime::Docker } else { Runtime::Containerd }
+    }
+
+    /// By what kubelet and containers make control groups: by systemd where it is known to rule the only hierarchy, else
+    /// themselves, as was tried in containers of Incus and LXD.
+    pub fn cgroup_driver(&self) -> &'static str {
+        if self.cgroups == Some(Cgroups::V2) { "systemd" } else { "cgroupfs" }
+    }
+
     /// Where the lab's own etcd answers its clients, a URL a member; none where it runs none.
     pub fn etcd_endpoints(&self) -> Vec<String> {
         let Some(etcd) = self.kubernetes.as_ref().and_then(|kubernetes| kubernetes.etcd) else { return Vec::new() };
         let scheme = if etcd.tls { "https" } else { "http" };
-        let members = self.nodes.iter().filter(|(name, _)| etcd.on == On::All || **name == self.master);
-        members.map(|(_, node)| format!("{scheme}://{}:2379", node.address)).collect()
+        self.etcd_members().map(|name| format!("{scheme}://{}:2379", self.nodes[name].address)).collect()
+    }
+
+    /// The nodes that have a member of the lab's own etcd; none where it runs none.
+    pub fn etcd_members(&self) -> impl Iterator<Item = &NodeName> {
+        let on = self.kubernetes.as_ref().and_then(|kubernetes| kubernetes.etcd).map(|etcd| etcd.on);
+        self.nodes.names().filter(move |name| on == Some(On::All) || on.is_some() && **name == self.master)
     }
 }
 
@@ -236,6 +267,7 @@ pub fn plan(lab: &Lab, lock: &Lock, cluster: &ClusterName, net: LabNet) -> Plan 
         cluster: cluster.clone(),
         lab: lab.name.clone(),
         image: lab.image.clone(),
+        cgroups: lab.cgroups,
         installer: lab.installer,
         master: lab.nodes.names[0].clone(),
         nodes: parts,
@@ -268,6 +300,7 @@ pub fn plan(lab: &Lab, lock: &Lock, cluster: &ClusterName, net: LabNet) -> Plan 
         },
         kubernetes: lab.kubernetes.clone(),
         calico,
+        policy: lab.policy,
         artifacts,
         missing,
         proof: lab.proof,

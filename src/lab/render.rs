@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::addressing;
 use super::builtin::Library;
+use super::era;
 use super::name::{NodeName, PerNode};
 use super::plan::{NodePlan, Plan};
 use super::problem::{Problem, Problems};
@@ -20,7 +21,7 @@ mod vagrantfile;
 
 pub use vagrantfile::{Boot, Given, Names, Surroundings, vagrantfile};
 
-pub use manifests::{AddOn, manifest, manifests};
+pub use manifests::{AddOn, add_ons, manifest, manifests};
 
 /// What a cluster's seeds hold that no plan may: made anew for each cluster.
 pub struct Secrets {
@@ -173,6 +174,10 @@ fn context(plan: &Plan, name: &NodeName, node: &NodePlan, user: &str, secrets: &
         bgp => seen(&plan.bgp),
         image => seen(manifests::images(plan)),
         calico => plan.calico.is_some(),
+        etcd => etcd(plan, name),
+        runtime => plan.runtime().to_string(),
+        cgroup_driver => plan.cgroup_driver(),
+        policy => !plan.policy.is_none(),
         cluster => plan.cluster.as_str(),
         lab => plan.lab.as_str(),
         user => user,
@@ -182,7 +187,34 @@ fn context(plan: &Plan, name: &NodeName, node: &NodePlan, user: &str, secrets: &
         instance_id => &secrets.instance_ids[name],
         join => secrets.join.as_ref().map_or(Value::UNDEFINED, seen),
         kubernetes => manifests::kubernetes(plan),
+        kubeadm => kubeadm(plan).map_or(Value::UNDEFINED, Value::from),
     }
+}
+
+/// The version of the configuration that the lab's kubeadm reads, where it is known.
+fn kubeadm(plan: &Plan) -> Option<&'static str> {
+    era::kubeadm(plan.kubernetes.as_ref()?.version).map(|own| own.api)
+}
+
+/// The lab's own etcd, as templates see it.
+#[derive(Serialize)]
+struct EtcdView {
+    member: bool,
+    tls: bool,
+    endpoints: Vec<String>,
+    cluster: String,
+}
+
+fn etcd(plan: &Plan, node: &NodeName) -> Value {
+    let tls = plan.kubernetes.as_ref().and_then(|kubernetes| kubernetes.etcd).is_some_and(|etcd| etcd.tls);
+    let scheme = if tls { "https" } else { "http" };
+    let peer = |member: &NodeName| format!("{member}={scheme}://{}:2380", plan.nodes[member].address);
+    seen(EtcdView {
+        member: plan.etcd_members().any(|member| member == node),
+        tls,
+        endpoints: plan.etcd_endpoints(),
+        cluster: plan.etcd_members().map(peer).collect::<Vec<_>>().join(","),
+    })
 }
 
 fn seen(value: impl Serialize) -> Value {

@@ -51,6 +51,9 @@ struct LabFile {
     /// The Calico that is installed.
     #[schemars(default)]
     calico: Option<CalicoFile>,
+    /// What isolates pods, of the installer `coreos` alone; nothing if it is not there.
+    #[schemars(default)]
+    policy: Option<PolicyWord>,
     /// What is installed on the nodes over SSH; lock.yaml pins each.
     artifacts: Vec<ArtifactFile>,
     /// How long proving may take.
@@ -76,6 +79,15 @@ enum InstallerWord {
 enum NeedWord {
     /// A kernel of their own.
     Kernel,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum PolicyWord {
+    /// Nothing isolates.
+    None,
+    /// Each namespace is on its own, but for what annotations of its pods allow.
+    K8sAnnotations,
 }
 
 #[derive(Serialize, Deserialize, JsonSchema)]

@@ -1,5 +1,6 @@
 //! `--set KEY.PATH=VALUE`: changes made to a lab's tree before it is read.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use super::problem::{Place, Problem};
@@ -17,6 +18,17 @@ impl Setting {
     /// `--nodes COUNT`.
     pub fn nodes(count: usize) -> Self {
         Self { path: vec!["nodes".into(), "count".into()], value: count.to_string(), flag: "--nodes".into() }
+    }
+
+    /// The releases that settings say, by what they are of, sorted; later ones win.
+    pub fn releases(settings: &[Self]) -> BTreeMap<&str, &str> {
+        let said = settings.iter().filter(|setting| setting.says_release());
+        said.map(|setting| (setting.path[0].as_str(), setting.value.as_str())).collect()
+    }
+
+    /// Whether it says which release of Kubernetes or Calico there is, and so which bytes.
+    pub fn says_release(&self) -> bool {
+        matches!(self.path.as_slice(), [of, version] if matches!(of.as_str(), "kubernetes" | "calico") && version == "version")
     }
 
     fn place(&self) -> Place {

@@ -10,6 +10,10 @@ use crate::command::Argv;
 /// The folder of a node's certificates: `ca.crt`, `node.crt`, `node.key`.
 pub const PKI: &str = "/etc/calicolab/pki";
 
+/// The folder of certificates of an etcd beside Kubernetes: `ca.crt`, on its members `member.crt` and `member.key`, and
+/// where Calico keeps its data there `calico.crt` and `calico.key` on every node.
+pub const FOLDER: &str = "/etc/etcd";
+
 /// etcdctl on the master, as a user there would call it.
 pub const CTL: &str = "env ETCDCTL_API=3 etcdctl --endpoints https://127.0.0.1:2379 --cacert /etc/calicolab/pki/ca.crt \
                        --cert /etc/calicolab/pki/node.crt --key /etc/calicolab/pki/node.key";
@@ -81,6 +85,45 @@ pub fn ask_keys(endpoints: &[String], keys: &[String]) -> Argv {
         ])
         .args(["-w", "\ncurl: (%{exitcode}) %{errormsg}\n", "-d", &body.to_string()])
         .args(endpoints.iter().map(|endpoint| format!("https://{endpoint}/v3/kv/txn")))
+}
+
+/// What is shown to members that want to know who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// Nothing.
+    Nothing,
+    /// Calico's certificate.
+    Calico,
+}
+
+/// Ask each of `places` (`https://198.18.7.11:2379`) how it is; prints a line for each, the place first.
+pub fn ask_health(places: &[String], shown: Shown) -> Argv {
+    const SCRIPT: &str = r#"folder=$1 shown=$2
+shift 2
+for place; do
+  printf '%s ' "$place"
+  case $shown in
+  calico) curl -sS -m 4 --cacert "$folder/ca.crt" --cert "$folder/calico.crt" --key "$folder/calico.key" "$place/health" 2>&1 ;;
+  *) curl -sS -m 4 "$place/health" 2>&1 ;;
+  esac | tr '\n' ' '
+  echo
+done"#;
+    let shown = match shown {
+        Shown::Nothing => "nothing",
+        Shown::Calico => "calico",
+    };
+    Argv::script(SCRIPT, [FOLDER, shown].into_iter().chain(places.iter().map(String::as_str)))
+}
+
+/// Whether the member at `place` is healthy by the answer to [`ask_health`]; else why not.
+pub fn health(text: &str, place: &str) -> Result<(), String> {
+    let said = text.lines().find_map(|line| line.strip_prefix(place)?.strip_prefix(' ')).map(str::trim);
+    let said = said.ok_or("it was not asked")?;
+    match serde_json::from_str::<Value>(said).map(|answer| answer["health"].clone()) {
+        Ok(health) if health == "true" || health == true => Ok(()),
+        Ok(_) => Err(format!("it is not healthy: {said}")),
+        Err(_) => Err(said.into()),
+    }
 }
 
 /// Ask whether `endpoint` speaks HTTP without TLS; prints the status of the answer, `000` for none.

@@ -1,26 +1,50 @@
 //! Kubernetes on the master, by kubectl: how it is asked, and its JSON as values.
 
+pub mod first;
+mod objects;
+
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use serde::Deserialize;
 
 use crate::command::Argv;
+pub use objects::{Objects, Pod, Stuck, ask_objects};
 
-/// kubectl on the master, as its administrator.
-const ADMIN: &str = "--kubeconfig=/etc/kubernetes/admin.conf";
+/// The administrator's kubeconfig on the master.
+pub const ADMIN: &str = "/etc/kubernetes/admin.conf";
 /// The longest that one question may take.
 const LIMIT: &str = "--request-timeout=10s";
 /// The authority of the API server's certificate, on every node.
 const AUTHORITY: &str = "/etc/kubernetes/pki/ca.crt";
 
-fn kubectl() -> Argv {
-    Argv::new("kubectl").args([ADMIN, LIMIT])
+fn admin() -> String {
+    format!("--kubeconfig={ADMIN}")
 }
 
-/// Whether the API server is ready to be asked.
-pub fn ask_ready() -> Argv {
-    kubectl().args(["get", "--raw=/readyz"])
+/// kubectl on the master as its administrator; what it asks has an end.
+pub fn kubectl() -> Argv {
+    Argv::new("kubectl").args([&admin(), LIMIT])
+}
+
+/// kubectl on the master as its administrator, with the words of a user, who may wait as long as they like.
+pub fn words<W: Into<String>>(words: impl IntoIterator<Item = W>) -> Argv {
+    Argv::new("kubectl").arg(admin()).args(words)
+}
+
+/// The last words of every container of every pod on a node, init containers too, as its kubelet keeps them.
+pub fn ask_container_logs() -> Argv {
+    const SCRIPT: &str = r#"for file in /var/log/pods/*/*/*.log; do
+  [ -e "$file" ] || continue
+  echo "== ${file#/var/log/pods/}"
+  tail -n 30 "$file"
+done"#;
+    Argv::script(SCRIPT, [""; 0])
+}
+
+/// Whether the API server is ready to be asked; up to 1.15 it says only whether it is well.
+pub fn ask_ready(since_1_16: bool) -> Argv {
+    kubectl().args(["get", if since_1_16 { "--raw=/readyz" } else { "--raw=/healthz" }])
 }
 
 /// Apply all manifests of a folder, one after the other in the order of their names, up to the first that fails. What
@@ -35,7 +59,33 @@ for file in "$folder"/*; do
   *) kubectl "$@" apply -f "$file" ;;
   esac || exit
 done"#;
-    Argv::script(SCRIPT, [folder, ADMIN, LIMIT])
+    Argv::script(SCRIPT, [folder, &admin(), LIMIT])
+}
+
+/// The first causes of what kubectl says, where one line lists many of one kind; how many more there are is said.
+pub fn first_causes(said: &str) -> String {
+    said.lines().map(first_of_line).collect::<Vec<_>>().join("\n")
+}
+
+/// `error: [cause, cause, …]`: each cause begins with the same word.
+fn first_of_line(line: &str) -> String {
+    const SHOWN: usize = 3;
+    let whole = || line.to_owned();
+    let (Some(open), Some(close)) = (line.find('['), line.rfind(']')) else { return whole() };
+    let Some(inside) = line.get(open + 1..close) else { return whole() };
+    let first: String = inside.chars().take_while(|c| c.is_alphanumeric()).collect();
+    if first.is_empty() {
+        return whole();
+    }
+    let between = format!(", {first}");
+    let ends: Vec<usize> = inside.match_indices(&between).map(|(at, _)| at).collect();
+    match ends.get(SHOWN - 1) {
+        Some(&end) => {
+            let more = ends.len() + 1 - SHOWN;
+            format!("{}[{} and {more} more]{}", &line[..open], &inside[..end], &line[close + 1..])
+        }
+        None => whole(),
+    }
 }
 
 /// What is to be known of units that do not come up: how each stands, and the last it said.
@@ -47,9 +97,14 @@ done"#;
     Argv::script(SCRIPT, units.iter().copied())
 }
 
+/// All objects of a kind that belongs to no namespace.
+pub fn ask_list(kind: &str) -> Argv {
+    kubectl().args(["get", kind, "-o", "json"])
+}
+
 /// All nodes.
 pub fn ask_nodes() -> Argv {
-    kubectl().args(["get", "nodes", "-o", "json"])
+    ask_list("nodes")
 }
 
 /// All daemon sets, or all deployments (`daemonsets`, `deployments`).
@@ -57,14 +112,11 @@ pub fn ask_workloads(kind: &str) -> Argv {
     kubectl().args(["get", kind, "-A", "-o", "json"])
 }
 
-/// What a pod of the namespace `default` said, through its node's kubelet.
-pub fn ask_logs(pod: &str) -> Argv {
-    kubectl().args(["logs", pod])
-}
-
-/// Run a command in such a pod, through its node's kubelet.
-pub fn exec(pod: &str, command: &[&str]) -> Argv {
-    kubectl().args(["exec", pod, "--"]).args(command.iter().copied())
+/// What a pod of the namespace `default` said, and what a command in it says, through its node's kubelet; `kubectl` is
+/// [`kubectl()`] or [`first::kubectl()`].
+pub fn ask_kubelet(kubectl: &Argv, pod: &str, command: &[&str]) -> [Argv; 2] {
+    let [logs, exec] = [kubectl.clone(), kubectl.clone()];
+    [logs.args(["logs", pod]), exec.args(["exec", pod, "--"]).args(command.iter().copied())]
 }
 
 /// The API server's version at `address`, asked by a node, which knows whom it should find there.
@@ -128,6 +180,15 @@ fn items<T: for<'a> Deserialize<'a>>(text: &str) -> Result<Vec<T>, KubeError> {
     list.map(|list| list.items).map_err(|_| KubeError(text.trim().chars().take(200).collect()))
 }
 
+/// An object: what it is called, what it shall be, and how it is.
+#[derive(Deserialize)]
+struct Item<Spec, Status: Default> {
+    metadata: Meta,
+    spec: Spec,
+    #[serde(default)]
+    status: Status,
+}
+
 #[derive(Deserialize)]
 struct Meta {
     name: String,
@@ -140,13 +201,6 @@ struct Meta {
 impl Node {
     /// Read the answer to [`ask_nodes`].
     pub fn parse(text: &str) -> Result<Vec<Self>, KubeError> {
-        #[derive(Deserialize)]
-        struct Item {
-            metadata: Meta,
-            spec: Spec,
-            #[serde(default)]
-            status: Status,
-        }
         #[derive(Deserialize)]
         struct Spec {
             #[serde(rename = "podCIDR")]
@@ -178,7 +232,7 @@ impl Node {
         struct Info {
             kubelet_version: String,
         }
-        let read = |Item { metadata, spec, status }: Item| {
+        let read = |Item { metadata, spec, status }: Item<Spec, Status>| {
             let ready = status.conditions.iter().find(|condition| condition.kind == "Ready");
             let unready = match ready {
                 Some(ready) if ready.status == "True" => None,
@@ -198,13 +252,6 @@ impl Workload {
     /// Read the answer to [`ask_workloads`]. Of one whose controller has not seen its newest form none is ready.
     pub fn parse(text: &str) -> Result<Vec<Self>, KubeError> {
         #[derive(Deserialize)]
-        struct Item {
-            metadata: Meta,
-            spec: Spec,
-            #[serde(default)]
-            status: Status,
-        }
-        #[derive(Deserialize)]
         struct Spec {
             replicas: Option<u64>,
         }
@@ -218,7 +265,7 @@ impl Workload {
             ready_replicas: u64,
             updated_replicas: u64,
         }
-        let read = |Item { metadata, spec, status }: Item| {
+        let read = |Item { metadata, spec, status }: Item<Spec, Status>| {
             let (wanted, ready) = match spec.replicas {
                 Some(replicas) => (replicas, status.ready_replicas.min(status.updated_replicas)),
                 None => (status.desired_number_scheduled, status.number_ready.min(status.updated_number_scheduled)),
@@ -268,6 +315,23 @@ mod tests {
             counts,
             [("kube-system/calico-node", 1, 3), ("kube-system/cluster-dns", 0, 2), ("default/new", 0, 1)]
         );
+    }
+
+    #[test]
+    fn of_many_causes_the_first_are_told() {
+        let causes: Vec<String> =
+            (1..=60).map(|n| format!("ValidationError(List.items[{n}]): unknown field \"x\", really")).collect();
+        let line =
+            format!("error: error validating \"a.json\": error validating data: [{}]; turn it off", causes.join(", "));
+        let told = first_causes(&format!("before\n{line}"));
+        assert!(
+            told.starts_with("before\nerror: error validating \"a.json\"") && told.ends_with("turn it off"),
+            "{told}"
+        );
+        assert!(told.contains("items[3]") && told.contains("and 57 more]") && !told.contains("items[4]"), "{told}");
+        for short in ["", "plain", "a [b, b] c", "[", "] ["] {
+            assert_eq!(first_causes(short), short);
+        }
     }
 
     #[test]

@@ -35,6 +35,29 @@ fn lookup(kind: &str, name: &str, server: Option<Ipv4Addr>) -> Argv {
     Argv::new("nslookup").args(["-timeout=4", kind, name]).args(server.map(|server| server.to_string()))
 }
 
+/// Ask as busybox up to 1.28 can: its nslookup takes a name and nothing else.
+pub fn ask_old(name: &str) -> Argv {
+    Argv::new("nslookup").arg(name)
+}
+
+/// Ask the same of a name that nobody has, and then of one that somebody has: what it says of the first is what it
+/// says of a silent server too.
+pub fn ask_old_absent(absent: &str, there: &str) -> Argv {
+    const SCRIPT: &str = r#"nslookup "$1" 2>&1
+echo --
+exec nslookup "$2" 2>&1"#;
+    Argv::script(SCRIPT, [absent, there])
+}
+
+/// Read the answer to [`ask_old_absent`]: what it said of the first name, which has no address unless it was found, and
+/// of the second. None if it said neither.
+pub fn old_absent(text: &str) -> Option<[Lookup; 2]> {
+    let (absent, there) = text.split_once("--\n")?;
+    let refused = absent.contains("can't resolve");
+    let absent = Lookup::parse(absent);
+    Some([Lookup { absent: refused, ..absent }, Lookup::parse(there)])
+}
+
 impl Lookup {
     /// Read nslookup of busybox up to 1.28 (`Address 1: 10.96.0.1 name`) or later (`Address: 10.96.0.1`).
     pub fn parse(text: &str) -> Self {
@@ -190,6 +213,23 @@ mod tests {
         assert!(Lookup::parse(";; connection timed out; no servers could be reached\n\n").silent);
         let text = "Server:\t\t10.244.0.74\nAddress:\t10.244.0.74:53\n\nwhoami.cluster.local\ttext = \"calico-02\"\n\n";
         assert_eq!(Lookup::parse(text).texts, ["calico-02"]);
+    }
+
+    #[test]
+    fn a_name_that_an_old_one_does_not_find_is_absent_only_beside_one_that_it_finds() {
+        let head = "Server:    10.100.0.10\nAddress 1: 10.100.0.10\n\n";
+        let told = format!(
+            "{head}nslookup: can't resolve 'absent.cluster.local'\n--\n{head}Name:      kubernetes\nAddress 1: 10.100.0.1\n"
+        );
+        let [absent, there] = old_absent(&told).expect("both");
+        assert!(absent.absent && absent.addresses.is_empty());
+        assert_eq!(
+            (there.server, there.addresses),
+            (Some(Ipv4Addr::new(10, 100, 0, 10)), vec![Ipv4Addr::new(10, 100, 0, 1)])
+        );
+        let [absent, _] = old_absent("Name:      absent\nAddress 1: 10.0.0.1\n--\n").expect("both");
+        assert!(!absent.absent && absent.addresses.len() == 1);
+        assert_eq!(old_absent("sh: nslookup: not found\n"), None);
     }
 
     #[test]

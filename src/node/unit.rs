@@ -1,10 +1,27 @@
 //! A node's services as systemd tells them.
 
 use crate::command::Argv;
+use crate::lab::installer::Installer;
 
-/// The units of a node that calicolab made.
-pub const OURS: [&str; 6] =
-    ["etcd", "calicolab-datastore", "calico-confd", "bird", "calicolab-services", "calicolab-dns"];
+/// The units of a node that calicolab made, by how the cluster was built.
+fn of(installer: Installer) -> &'static [&'static str] {
+    match installer {
+        Installer::Primer => {
+            &["etcd", "calicolab-datastore", "calico-confd", "bird", "calicolab-services", "calicolab-dns"]
+        }
+        Installer::Binaries => &[
+            "etcd",
+            "kube-apiserver",
+            "kube-controller-manager",
+            "kube-scheduler",
+            "containerd",
+            "kubelet",
+            "kube-proxy",
+        ],
+        Installer::Kubeadm => &["containerd", "docker", "kubelet"],
+        Installer::Coreos => &["etcd2", "docker", "flanneld", "kubelet", "kube-proxy", "calico-node"],
+    }
+}
 
 /// One service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,30 +38,20 @@ pub struct Unit {
     pub result: String,
     /// Since when it is so, as printed.
     pub since: String,
+    /// The process that it is, if it runs one.
+    pub pid: Option<u32>,
 }
 
-/// How all of [`OURS`] stand.
-pub fn ask() -> Argv {
-    let properties = "-pId,LoadState,ActiveState,SubState,Result,StateChangeTimestamp";
-    Argv::new("systemctl").args(["show", properties]).args(OURS)
+/// How all units of such a node stand.
+pub fn ask(installer: Installer) -> Argv {
+    let properties = "-pId,LoadState,ActiveState,SubState,Result,MainPID,StateChangeTimestamp";
+    Argv::new("systemctl").args(["show", properties]).args(of(installer).iter().copied())
 }
 
-/// The last words of BIRD, of what configures it, and of the datastore.
-pub fn ask_journal() -> Argv {
-    Argv::new("journalctl").args([
-        "--no-pager",
-        "-q",
-        "-n",
-        "60",
-        "-o",
-        "short-iso",
-        "-u",
-        "bird",
-        "-u",
-        "calico-confd",
-        "-u",
-        "etcd",
-    ])
+/// The last words of those units.
+pub fn ask_journal(installer: Installer) -> Argv {
+    let units = of(installer).iter().flat_map(|unit| ["-u", unit]);
+    Argv::new("journalctl").args(["--no-pager", "-q", "-n", "80", "-o", "short-iso"]).args(units)
 }
 
 impl Unit {
@@ -64,6 +71,7 @@ impl Unit {
                     sub: value("SubState"),
                     result: value("Result"),
                     since: value("StateChangeTimestamp"),
+                    pid: value("MainPID").parse().ok().filter(|pid| *pid != 0),
                 }
             })
             .collect()
@@ -89,11 +97,12 @@ mod tests {
     #[test]
     fn a_paragraph_is_a_unit() {
         let text = "Result=success\nId=bird.service\nLoadState=loaded\nActiveState=inactive\nSubState=dead\n\
-            StateChangeTimestamp=Sat 2026-11-21 17:33:57 UTC\n\nResult=success\nId=etcd.service\nLoadState=not-found\n\
+            MainPID=0\nStateChangeTimestamp=Sat 2026-11-21 17:33:57 UTC\n\nMainPID=7\nResult=success\nId=etcd.service\nLoadState=not-found\n\
             ActiveState=inactive\nSubState=dead\nStateChangeTimestamp=\n";
         let units = Unit::parse(text);
         assert_eq!(units.len(), 2);
         assert_eq!(units[0].to_string(), "bird.service is inactive (dead) since Sat 2026-11-21 17:33:57 UTC");
+        assert_eq!((units[0].pid, units[1].pid), (None, Some(7)));
         assert!(units[0].loaded && !units[0].works() && !units[1].loaded);
     }
 }

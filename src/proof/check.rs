@@ -5,7 +5,8 @@ use std::fmt;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::{CheckId, Probe, Scene, Verdict, dns, kubernetes, machine, packet, route, service, session};
+use super::{CheckId, Probe, Scene, Verdict};
+use super::{calico, dns, etcd, kubernetes, machine, packet, route, service, session};
 use crate::lab::name::NodeName;
 
 /// One claim.
@@ -38,6 +39,13 @@ pub enum Check {
         /// Which.
         node: NodeName,
     },
+    /// A member of an etcd beside Kubernetes answers a node.
+    Etcd {
+        /// Which node asks.
+        node: NodeName,
+        /// Where the member is.
+        member: NodeName,
+    },
     /// The API server knows a node by its planned address and block, and it is ready.
     Registered {
         /// Which.
@@ -45,8 +53,15 @@ pub enum Check {
     },
     /// Every daemon set has all its pods.
     DaemonSets,
+    /// The pool in Calico's datastore is the planned one.
+    Pool,
     /// A node has exactly the planned peers.
     Peers {
+        /// Which.
+        node: NodeName,
+    },
+    /// A node's peers by the words of `calicoctl status`.
+    Calicoctl {
         /// Which.
         node: NodeName,
     },
@@ -80,6 +95,8 @@ pub enum Check {
         /// On which node the other one is.
         to: NodeName,
     },
+    /// Policies deny and allow what they say, and nothing is left of them.
+    Policy,
     /// The first service address answers to a container.
     ServicePod {
         /// On which node.
@@ -97,6 +114,8 @@ pub enum Check {
     },
     /// Every deployment has all its pods.
     Deployments,
+    /// Every pod of the add-ons has all its containers.
+    Pods,
     /// A full name is resolved in a container.
     Dns {
         /// On which node.
@@ -195,9 +214,13 @@ impl Check {
             Self::Address { .. } => "address",
             Self::Link { .. } => "link",
             Self::Datastore { .. } => "datastore",
+            Self::Etcd { .. } => "etcd",
             Self::Registered { .. } => "registered",
             Self::DaemonSets => "daemonsets",
+            Self::Pool => "pool",
+            Self::Policy => "policy",
             Self::Peers { .. } => "peers",
+            Self::Calicoctl { .. } => "calicoctl",
             Self::Session { .. } => "session",
             Self::OwnBlock { .. } | Self::Route { .. } => "route",
             Self::Packet { .. } => "packet",
@@ -205,6 +228,7 @@ impl Check {
             Self::ServiceNode { .. } => "service-node",
             Self::Kubelet { .. } => "kubelet",
             Self::Deployments => "deployments",
+            Self::Pods => "pods",
             Self::Dns { .. } => "dns",
             Self::DnsAbsent { .. } => "dns-absent",
             Self::DnsTcp { .. } => "dns-tcp",
@@ -219,13 +243,17 @@ impl Check {
             Self::Machine { .. } | Self::MachineIds | Self::Clocks => Layer::Machine,
             Self::Address { .. } => Layer::Address,
             Self::Link { .. } => Layer::Link,
-            Self::Datastore { .. } | Self::Registered { .. } | Self::DaemonSets => Layer::Datastore,
-            Self::Peers { .. } | Self::Session { .. } => Layer::Session,
-            Self::OwnBlock { .. } | Self::Route { .. } => Layer::Route,
-            Self::Packet { .. } => Layer::Packet,
-            Self::ServicePod { .. } | Self::ServiceNode { .. } | Self::Kubelet { .. } | Self::Deployments => {
-                Layer::Service
+            Self::Datastore { .. } | Self::Etcd { .. } | Self::Registered { .. } | Self::DaemonSets | Self::Pool => {
+                Layer::Datastore
             }
+            Self::Peers { .. } | Self::Calicoctl { .. } | Self::Session { .. } => Layer::Session,
+            Self::OwnBlock { .. } | Self::Route { .. } => Layer::Route,
+            Self::Packet { .. } | Self::Policy => Layer::Packet,
+            Self::ServicePod { .. }
+            | Self::ServiceNode { .. }
+            | Self::Kubelet { .. }
+            | Self::Deployments
+            | Self::Pods => Layer::Service,
             Self::Dns { .. }
             | Self::DnsAbsent { .. }
             | Self::DnsTcp { .. }
@@ -237,13 +265,20 @@ impl Check {
     /// The nodes it is about, the asking one first; none if it is about all.
     pub fn nodes(&self) -> Vec<&NodeName> {
         match self {
-            Self::MachineIds | Self::Clocks | Self::DaemonSets | Self::Deployments => vec![],
+            Self::MachineIds
+            | Self::Clocks
+            | Self::DaemonSets
+            | Self::Deployments
+            | Self::Pods
+            | Self::Pool
+            | Self::Policy => vec![],
             Self::Machine { node }
             | Self::Address { node }
             | Self::Datastore { node }
             | Self::Registered { node }
             | Self::Kubelet { node }
             | Self::Peers { node }
+            | Self::Calicoctl { node }
             | Self::OwnBlock { node, .. }
             | Self::ServicePod { node }
             | Self::ServiceNode { node }
@@ -251,7 +286,8 @@ impl Check {
             | Self::DnsAbsent { node }
             | Self::DnsTcp { node }
             | Self::DnsShort { node } => vec![node],
-            Self::Session { node, peer: other }
+            Self::Etcd { node, member: other }
+            | Self::Session { node, peer: other }
             | Self::Route { node, owner: other, .. }
             | Self::DnsServer { node, server: other }
             | Self::Link { from: node, to: other }
@@ -267,10 +303,15 @@ impl Check {
             Self::Address { .. } => scene.plan.nodes.names().map(machine::links).collect(),
             Self::Link { from, to } => vec![machine::ping(scene.plan, from, to)],
             Self::Datastore { node } => vec![machine::datastore(scene.plan, node)],
+            Self::Etcd { node, .. } => vec![etcd::health(scene.plan, node)],
             Self::Registered { .. } => vec![kubernetes::nodes(scene.plan)],
             Self::DaemonSets | Self::Deployments => vec![kubernetes::workloads(scene.plan, self.kind())],
             Self::Kubelet { node } => kubernetes::kubelet_probes(scene, node),
+            Self::Pool => vec![calico::pool(scene.plan)],
+            Self::Policy => vec![calico::policy(scene)],
             Self::Peers { node } => vec![session::bird(node)],
+            Self::Calicoctl { node } => vec![session::calicoctl(node)],
+            Self::Pods => vec![kubernetes::pods(scene.plan)],
             Self::Session { node, .. } => session::probes(scene.plan, node),
             Self::OwnBlock { node, .. } | Self::Route { node, .. } => vec![route::routes(scene.plan, node)],
             Self::Packet { from, to } => packet::probes(scene, from, to),
@@ -296,10 +337,15 @@ impl Check {
             Self::Address { node } => machine::judge_address(scene, node),
             Self::Link { from, to } => machine::judge_link(scene, from, to),
             Self::Datastore { node } => machine::judge_datastore(scene, node),
+            Self::Etcd { node, member } => etcd::judge(scene, node, member),
             Self::Registered { node } => kubernetes::judge_registered(scene, node),
             Self::DaemonSets | Self::Deployments => kubernetes::judge_workloads(scene, self.kind()),
             Self::Kubelet { node } => kubernetes::judge_kubelet(scene, node),
+            Self::Pool => calico::judge_pool(scene),
+            Self::Policy => calico::judge_policy(scene),
             Self::Peers { node } => session::judge_peers(scene, node),
+            Self::Calicoctl { node } => session::judge_calicoctl(scene, node),
+            Self::Pods => kubernetes::judge_pods(scene),
             Self::Session { node, peer } => session::judge_session(scene, node, peer),
             Self::OwnBlock { node, block } => route::judge_own(scene, node, *block),
             Self::Route { node, block, owner } => route::judge_foreign(scene, node, *block, owner),

@@ -11,13 +11,32 @@ use crate::node::resolver::{self, Lookup};
 
 /// The full name, kept from the search list by its last dot, asked where the container's own configuration says.
 pub(super) fn name(plan: &Plan) -> Argv {
-    resolver::ask_address(&format!("{}.", plan.network.api_name), None)
+    ask(plan, &format!("{}.", plan.network.api_name))
+}
+
+/// Ask in the words that the lab's busybox knows.
+fn ask(plan: &Plan, name: &str) -> Argv {
+    if is_old(plan) { resolver::ask_old(name) } else { resolver::ask_address(name, None) }
+}
+
+/// Whether the lab's busybox is one whose nslookup has no options: up to 1.28.
+fn is_old(plan: &Plan) -> bool {
+    let busybox = plan.artifacts.iter().find(|placed| placed.pin.name == "busybox");
+    let version = busybox.and_then(|placed| {
+        let mut numbers = placed.pin.version.split('.').map_while(|word| word.parse::<u32>().ok());
+        Some((numbers.next()?, numbers.next()?))
+    });
+    version.is_some_and(|version| version <= (1, 28))
 }
 
 /// A name that nobody can have, since it carries the nonce.
 pub(super) fn absent(scene: &Scene<'_>) -> Argv {
-    let domain = &scene.plan.network.domain;
-    resolver::ask_address(&format!("absent-{}.default.svc.{domain}.", scene.nonce), None)
+    let network = &scene.plan.network;
+    let absent = format!("absent-{}.default.svc.{}.", scene.nonce, network.domain);
+    if is_old(scene.plan) {
+        return resolver::ask_old_absent(&absent, &format!("{}.", network.api_name));
+    }
+    resolver::ask_address(&absent, None)
 }
 
 pub(super) fn by_tcp(plan: &Plan) -> Argv {
@@ -26,7 +45,7 @@ pub(super) fn by_tcp(plan: &Plan) -> Argv {
 
 /// The first label alone: busybox asks the search list for names without a dot only.
 pub(super) fn short(plan: &Plan) -> Argv {
-    resolver::ask_address(short_name(plan), None)
+    ask(plan, short_name(plan))
 }
 
 fn short_name(plan: &Plan) -> &str {
@@ -96,6 +115,9 @@ pub(super) fn judge_short(scene: &Scene<'_>, node: &NodeName) -> Judged {
 
 pub(super) fn judge_absent(scene: &Scene<'_>, node: &NodeName) -> Judged {
     let output = heard(scene, node, absent(scene))?;
+    if is_old(scene.plan) {
+        return judge_old_absent(scene, node, output);
+    }
     let lookup = Lookup::parse(&output.stdout);
     by_service(scene, node, &lookup)?;
     if let Some(address) = lookup.addresses.first() {
@@ -105,6 +127,21 @@ pub(super) fn judge_absent(scene: &Scene<'_>, node: &NodeName) -> Judged {
         Ok("NXDOMAIN".into())
     } else {
         Err(failed(node, "gets no NXDOMAIN for a name that nobody has", output))
+    }
+}
+
+/// An old nslookup says the same of a refusal and of silence: it counts only beside an answer.
+fn judge_old_absent(scene: &Scene<'_>, node: &NodeName, output: &Output) -> Judged {
+    let what = "gets no refusal of a name that nobody has";
+    let [absent, there] = resolver::old_absent(&output.stdout).ok_or_else(|| failed(node, what, output))?;
+    by_service(scene, node, &there)?;
+    if let Some(address) = absent.addresses.first() {
+        return Err(Verdict::not_yet(format!("a container on {node} gets {address} for a name that nobody has")));
+    }
+    if absent.absent && there.addresses == [scene.plan.network.api] {
+        Ok("refused, by a server that answers".into())
+    } else {
+        Err(failed(node, what, output))
     }
 }
 
@@ -190,6 +227,37 @@ mod tests {
         assert!(stage.judge(&check).text().contains("gets 10.96.0.1 for a name that nobody has"));
         stage.in_pod(1, argv, 1, SILENT);
         assert!(stage.judge(&check).text().contains("no servers could be reached"), "silence is no refusal");
+    }
+
+    /// The recorded answer of 2016: no reverse names with SkyDNS.
+    #[test]
+    fn an_old_nslookup_is_asked_without_options() {
+        let mut stage = Stage { plan: crate::lab::example::carried("coreos-0.15", &[]), ..stage() };
+        stage.raised();
+        let head = "Server:    10.100.0.10\nAddress 1: 10.100.0.10\n\n";
+        let good = format!("{head}Name:      kubernetes\nAddress 1: 10.100.0.1\n");
+        let argv = short(&stage.plan);
+        assert_eq!(argv.words(), ["nslookup", "kubernetes"]);
+        stage.in_pod(1, argv, 0, &good);
+        assert!(stage.judge(&Check::DnsShort { node: node(1) }).passed());
+        let argv = name(&stage.plan);
+        assert_eq!(argv.words(), ["nslookup", "kubernetes.default.svc.cluster.local."]);
+        stage.in_pod(1, argv.clone(), 0, &good);
+        assert!(stage.judge(&Check::Dns { node: node(1) }).passed());
+        stage.in_pod(1, argv, 1, "nslookup: can't resolve '(null)'\n");
+        assert!(!stage.judge(&Check::Dns { node: node(1) }).passed());
+
+        let check = Check::DnsAbsent { node: node(1) };
+        let (argv, refused) = (absent(&stage.scene()), format!("{head}nslookup: can't resolve 'absent'\n"));
+        for (text, passes) in [
+            (format!("{refused}--\n{good}"), true),
+            (format!("{refused}--\n{refused}"), false),
+            (format!("{good}--\n{good}"), false),
+            (String::new(), false),
+        ] {
+            stage.in_pod(1, argv.clone(), 0, &text);
+            assert_eq!(stage.judge(&check).passed(), passes, "{text}");
+        }
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! Plan -> checks, in the order of the chain: machine, address, link, datastore, session, route, packet, service, name.
 
 use super::Check;
+use super::calico::has_pool;
+use crate::lab::file::Installer;
 use crate::lab::name::NodeName;
 use crate::lab::plan::Plan;
 
 /// Every claim of the plan, for any number of nodes, mesh or reflectors.
 pub fn expect(plan: &Plan) -> Vec<Check> {
     let kubernetes = plan.installer.has_kubernetes();
+    let coreos = plan.installer == Installer::Coreos;
     let names: Vec<&NodeName> = plan.nodes.names().collect();
     let pairs: Vec<(&NodeName, &NodeName)> =
         names.iter().flat_map(|&from| names.iter().filter(move |&&to| to != from).map(move |&to| (from, to))).collect();
@@ -17,12 +20,22 @@ pub fn expect(plan: &Plan) -> Vec<Check> {
     checks.extend(each(|node| Check::Address { node }));
     checks.extend(pairs.iter().map(|&(from, to)| Check::Link { from: from.clone(), to: to.clone() }));
     if kubernetes {
+        let members =
+            |node: &NodeName| plan.etcd_members().map(|member| (node.clone(), member.clone())).collect::<Vec<_>>();
+        let asked = names.iter().flat_map(|node| members(node));
+        checks.extend(asked.map(|(node, member)| Check::Etcd { node, member }));
         checks.extend(each(|node| Check::Registered { node }));
-        checks.push(Check::DaemonSets);
+        checks.extend((!coreos).then_some(Check::DaemonSets));
+        if has_pool(plan) {
+            checks.push(Check::Pool);
+        }
     } else {
         checks.extend(each(|node| Check::Datastore { node }));
     }
     checks.extend(each(|node| Check::Peers { node }));
+    if coreos {
+        checks.extend(each(|node| Check::Calicoctl { node }));
+    }
     for (node, part) in plan.nodes.iter() {
         checks.extend(part.peers.iter().map(|peer| Check::Session { node: node.clone(), peer: peer.node.clone() }));
     }
@@ -35,11 +48,15 @@ pub fn expect(plan: &Plan) -> Vec<Check> {
         }));
     }
     checks.extend(pairs.iter().map(|&(from, to)| Check::Packet { from: from.clone(), to: to.clone() }));
+    // Nothing else enforces what policies say.
+    if plan.calico.is_some() {
+        checks.push(Check::Policy);
+    }
     checks.extend(each(|node| Check::ServicePod { node }));
     checks.extend(each(|node| Check::ServiceNode { node }));
     if kubernetes {
         checks.extend(each(|node| Check::Kubelet { node }));
-        checks.push(Check::Deployments);
+        checks.push(if coreos { Check::Pods } else { Check::Deployments });
     }
     checks.extend(each(|node| Check::Dns { node }));
     checks.extend(each(|node| Check::DnsAbsent { node }));
@@ -96,6 +113,15 @@ mod tests {
         let checks = expect(&plan);
         let count = |kind: &str| checks.iter().filter(|check| check.kind() == kind).count();
         assert_eq!(["datastore", "registered", "daemonsets", "kubelet", "deployments"].map(count), [0, 3, 1, 3, 1]);
+        assert!(checks.is_sorted_by_key(Check::layer));
+    }
+
+    #[test]
+    fn with_coreos_calicoctl_is_asked_and_pods_in_place_of_sets() {
+        let checks = expect(&crate::lab::example::carried("coreos-0.15", &[]));
+        let count = |kind: &str| checks.iter().filter(|check| check.kind() == kind).count();
+        assert_eq!(["registered", "calicoctl", "pods", "daemonsets", "deployments"].map(count), [3, 3, 1, 0, 0]);
+        assert_eq!(["session", "route", "dns", "dns-absent", "dns-server"].map(count), [6, 9, 3, 3, 0]);
         assert!(checks.is_sorted_by_key(Check::layer));
     }
 

@@ -2,18 +2,24 @@
 
 use super::{Judged, Place, Probe, Scene, Verdict, packet, raise};
 use crate::command::{Argv, Output};
+use crate::lab::file::Installer;
 use crate::lab::name::NodeName;
 use crate::lab::plan::Plan;
 use crate::node::container;
-use crate::node::kube::{self, Node, Workload};
+use crate::node::kube::{self, Node, Workload, first};
 
 fn master(plan: &Plan, argv: Argv) -> Probe {
     Probe { node: plan.master.clone(), place: Place::Node, argv }
 }
 
+/// Whether it is the Kubernetes of 2016, with fewer words, whose nodes are named by their addresses.
+fn is_first(plan: &Plan) -> bool {
+    plan.installer == Installer::Coreos
+}
+
 /// What the API server knows of the nodes.
 pub(super) fn nodes(plan: &Plan) -> Probe {
-    master(plan, kube::ask_nodes())
+    master(plan, if is_first(plan) { first::ask_nodes() } else { kube::ask_nodes() })
 }
 
 /// What it knows of its daemon sets or deployments.
@@ -21,16 +27,26 @@ pub(super) fn workloads(plan: &Plan, kind: &str) -> Probe {
     master(plan, kube::ask_workloads(kind))
 }
 
+/// What it knows of its pods.
+pub(super) fn pods(plan: &Plan) -> Probe {
+    master(plan, first::ask_pods())
+}
+
+/// The name by which the API server knows a node.
+fn known_as(plan: &Plan, node: &NodeName) -> String {
+    if is_first(plan) { plan.nodes[node].address.to_string() } else { node.to_string() }
+}
+
 /// The name by which the API server knows the proof's pod on `node`: its kubelet made it.
 fn pod(scene: &Scene<'_>, node: &NodeName) -> String {
-    format!("{}-{node}", container::probe_name(scene.nonce))
+    format!("{}-{}", container::probe_name(scene.nonce), known_as(scene.plan, node))
 }
 
 /// What the pod said, and what a program in it says, through its kubelet.
 fn passed_on(scene: &Scene<'_>, node: &NodeName) -> [Probe; 2] {
-    let pod = pod(scene, node);
-    let words = ["cat", container::PAGE];
-    [kube::ask_logs(&pod), kube::exec(&pod, &words)].map(|argv| master(scene.plan, argv))
+    let kubectl = if is_first(scene.plan) { first::kubectl() } else { kube::kubectl() };
+    let asked = kube::ask_kubelet(&kubectl, &pod(scene, node), &["cat", container::PAGE]);
+    asked.map(|argv| master(scene.plan, argv))
 }
 
 pub(super) fn kubelet_probes(scene: &Scene<'_>, node: &NodeName) -> Vec<Probe> {
@@ -42,24 +58,28 @@ pub(super) fn kubelet_probes(scene: &Scene<'_>, node: &NodeName) -> Vec<Probe> {
 }
 
 pub(super) fn service_from_node(plan: &Plan, node: &NodeName) -> Probe {
-    Probe { node: node.clone(), place: Place::Node, argv: kube::ask_version(plan.network.api) }
+    let ask = if is_first(plan) { first::ask_status } else { kube::ask_version };
+    Probe { node: node.clone(), place: Place::Node, argv: ask(plan.network.api) }
 }
 
 pub(super) fn service_from_pod(plan: &Plan) -> Argv {
-    kube::ask_version_from_pod(plan.network.api)
+    let ask = if is_first(plan) { first::ask_alert_from_pod } else { kube::ask_version_from_pod };
+    ask(plan.network.api)
 }
 
 pub(super) fn judge_registered(scene: &Scene<'_>, node: &NodeName) -> Judged {
     let output = scene.heard(&nodes(scene.plan))?;
     let all = Node::parse(&output.stdout)
         .map_err(|_| Verdict::not_yet(format!("the API server did not list its nodes: {}", output.tail(2))))?;
-    let own = all.iter().find(|own| own.name == node.as_str());
+    let name = known_as(scene.plan, node);
+    let own = all.iter().find(|own| own.name == name);
     let own = own.ok_or_else(|| Verdict::not_yet(format!("the API server does not know {node}")))?;
     let part = &scene.plan.nodes[node];
     if let Some(address) = own.address.filter(|address| *address != part.address) {
         return Err(Verdict::not_yet(format!("{node} is registered as {address}, planned is {}", part.address)));
     }
-    if own.block != Some(part.block) {
+    // Before Kubernetes knew of blocks they were Calico's alone: the routes tell.
+    if own.block != Some(part.block) && !is_first(scene.plan) {
         let has = own.block.map_or_else(|| "no block".into(), |block| block.to_string());
         return Err(Verdict::not_yet(format!("{node} is registered with {has}, planned is {}", part.block)));
     }
@@ -73,6 +93,18 @@ pub(super) fn judge_workloads(scene: &Scene<'_>, kind: &str) -> Judged {
     let output = scene.heard(&workloads(scene.plan, kind))?;
     let all = Workload::parse(&output.stdout)
         .map_err(|_| Verdict::not_yet(format!("the API server did not list its {kind}: {}", output.tail(2))))?;
+    complete(&all, kind)
+}
+
+/// The pods of the add-ons, container by container.
+pub(super) fn judge_pods(scene: &Scene<'_>) -> Judged {
+    let output = scene.heard(&pods(scene.plan))?;
+    let all = first::pods(&output.stdout, "kube-system")
+        .map_err(|_| Verdict::not_yet(format!("the API server did not list its pods: {}", output.tail(2))))?;
+    complete(&all, "pods in kube-system")
+}
+
+fn complete(all: &[Workload], kind: &str) -> Judged {
     let short: Vec<String> = all
         .iter()
         .filter(|one| one.ready < one.wanted || one.wanted == 0)
@@ -114,18 +146,28 @@ pub(super) fn judge_service_node(scene: &Scene<'_>, node: &NodeName) -> Judged {
 
 fn answered(scene: &Scene<'_>, who: &str, output: &Output) -> Judged {
     let api = scene.plan.network.api;
+    if is_first(scene.plan) {
+        // It lets nobody in without a certificate, and by now its own has been seen.
+        return match output.stdout.trim() {
+            "200" | "401" if output.ok() => Ok(format!("{api}:443 is the API server, by its certificate")),
+            hex if first::is_alert(hex) => Ok(format!("{api}:443 is a server of TLS")),
+            _ => Err(unanswered(scene, who, output)),
+        };
+    }
     match kube::version(&output.stdout) {
         Some(version) => Ok(format!("{api}:443 is an API server {version}")),
-        None => {
-            Err(Verdict::not_yet(format!("{api}:443 does not answer {who}: it {} {}", output.ended, output.tail(2))))
-        }
+        None => Err(unanswered(scene, who, output)),
     }
+}
+
+fn unanswered(scene: &Scene<'_>, who: &str, output: &Output) -> Verdict {
+    let api = scene.plan.network.api;
+    Verdict::not_yet(format!("{api}:443 does not answer {who}: it {} {}", output.ended, output.tail(2)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::file::Installer;
     use crate::proof::Check;
     use crate::proof::samples::{NONCE, Stage, node};
 
@@ -175,6 +217,49 @@ mod tests {
         assert_eq!(told(1).text(), "kube-system/calico-node has 1 of 2");
         stage.on_node(1, kube::ask_workloads("deployments"), 0, r#"{"items": []}"#);
         assert!(!stage.judge(&Check::Deployments).passed(), "none is not all");
+    }
+
+    #[test]
+    fn the_kubernetes_of_2016_is_asked_in_its_words() {
+        let plan = crate::lab::example::carried("coreos-0.15", &[]);
+        let mut stage = Stage { plan, ..stage() };
+        stage.raised();
+        let listed =
+            listed("198.18.7.102", "", "True").replace("calico-02", "198.18.7.102").replace("\"podCIDR\": \"\"", "");
+        stage.on_node(1, first::ask_nodes(), 0, &listed);
+        let told = stage.judge(&Check::Registered { node: node(2) });
+        assert!(told.passed(), "{}", told.text());
+        assert!(!stage.judge(&Check::Registered { node: node(3) }).passed());
+        let pod = |name: &str, ready: bool| {
+            format!(
+                r#"{{"metadata": {{"name": "{name}", "namespace": "kube-system"}}, "spec": {{"containers": [{{}}]}},
+                "status": {{"containerStatuses": [{{"ready": {ready}}}]}}}}"#
+            )
+        };
+        for (ready, passes) in [(true, true), (false, false)] {
+            let text =
+                format!(r#"{{"items": [{}, {}]}}"#, pod("kube-dns-v9-abcde", true), pod("kube-ui-v5-fghij", ready));
+            stage.on_node(1, first::ask_pods(), 0, &text);
+            assert_eq!(stage.judge(&Check::Pods).passed(), passes);
+        }
+        stage.on_node(1, first::ask_pods(), 0, r#"{"items": []}"#);
+        assert!(!stage.judge(&Check::Pods).passed(), "none is not all");
+        let [logs, exec] = passed_on(&stage.scene(), &node(2));
+        assert!(logs.argv.words().concat().contains("198.18.7.102"), "{logs:?}");
+        let page = container::probe_page(NONCE, "calico-02");
+        stage.say(logs, 0, &page, "");
+        stage.say(exec, 0, &page, "");
+        assert!(stage.judge(&Check::Kubelet { node: node(2) }).passed());
+
+        let (probe, argv) = (service_from_node(&stage.plan, &node(2)), service_from_pod(&stage.plan));
+        for (status, text, passes) in [(0, "401", true), (0, "200", true), (60, "000", false)] {
+            stage.say(probe.clone(), status, text, "");
+            assert_eq!(stage.judge(&Check::ServiceNode { node: node(2) }).passed(), passes, "{text}");
+        }
+        for (text, passes) in [(" 15 03 01 00 02 02 0a\n", true), ("", false)] {
+            stage.in_pod(2, argv.clone(), 0, text);
+            assert_eq!(stage.judge(&Check::ServicePod { node: node(2) }).passed(), passes, "{text}");
+        }
     }
 
     #[test]

@@ -8,7 +8,9 @@ pub mod expect;
 pub mod flap;
 pub mod round;
 
+mod calico;
 mod dns;
+mod etcd;
 mod kubernetes;
 mod machine;
 mod packet;

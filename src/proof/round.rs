@@ -79,8 +79,7 @@ pub async fn prove(
         let Some(wake) = taking.next_look().filter(|wake| in_time(wake) || taking.is_unheard()) else {
             break;
         };
-        // Not a fixed pause: this is the moment at which the first open check can have another answer.
-        tokio::time::sleep_until(wake).await;
+        tokio::time::sleep_until(wake).await; // until then no open check can have another answer
     }
     raised.remove().await;
     taking.proof()

@@ -8,6 +8,7 @@ use crate::lab::name::NodeName;
 use crate::lab::plan::Plan;
 use crate::node::alive::{self, Alive};
 use crate::node::bird::{self, Bgp, Bird};
+use crate::node::calicoctl::status::{self, Status};
 
 /// What does its BIRD say?
 pub(super) fn bird(node: &NodeName) -> Probe {
@@ -21,7 +22,7 @@ pub(super) fn probes(plan: &Plan, node: &NodeName) -> Vec<Probe> {
 
 /// On Calico's own timers a peer that is cut off is called Established for minutes: it is asked whether it answers.
 fn must_answer(plan: &Plan) -> bool {
-    plan.bgp.timers == Timers::Calico && plan.kubernetes.is_none()
+    plan.bgp.timers == Timers::Calico && !plan.installer.has_kubernetes()
 }
 
 /// Do its peers answer over their sessions?
@@ -71,6 +72,43 @@ pub(super) fn judge_peers(scene: &Scene<'_>, node: &NodeName) -> Judged {
     } else {
         Err(Verdict::not_yet(wrong.join("; ")))
     }
+}
+
+/// What does calicoctl say?
+pub(super) fn calicoctl(node: &NodeName) -> Probe {
+    Probe { node: node.clone(), place: Place::Node, argv: status::ask() }
+}
+
+/// The container runs, under the planned address and AS, and every planned peer is Established, and no other is there.
+pub(super) fn judge_calicoctl(scene: &Scene<'_>, node: &NodeName) -> Judged {
+    let output = scene.heard(&calicoctl(node))?;
+    let status = Status::parse(&output.stdout)
+        .map_err(|_| Verdict::not_yet(format!("`calicoctl status` on {node} says nothing: {}", output.tail(2))))?;
+    let (part, asn) = (&scene.plan.nodes[node], scene.plan.bgp.asn);
+    let running =
+        status.running.ok_or_else(|| Verdict::not_yet(format!("the container calico-node does not run on {node}")))?;
+    if (status.address, status.asn) != (Some(part.address), Some(asn)) {
+        let address = status.address.map_or_else(|| "no address".into(), |address| address.to_string());
+        let has = status.asn.map_or_else(|| "no AS".into(), |asn| format!("AS {asn}"));
+        return Err(Verdict::not_yet(format!(
+            "calicoctl has {node} with {address} and {has}, planned is {} and AS {asn}",
+            part.address
+        )));
+    }
+    let strange: Vec<String> = status
+        .peers
+        .iter()
+        .filter(|row| !row.established() || !part.peers.iter().any(|peer| peer.address == row.address))
+        .map(|row| format!("{} {} {}", row.address, row.state, row.info))
+        .collect();
+    if !strange.is_empty() || status.peers.len() != part.peers.len() {
+        let (has, wanted) = (status.peers.len(), part.peers.len());
+        return Err(Verdict::not_yet(format!(
+            "calicoctl on {node} lists {has} of {wanted} peers {}",
+            strange.join("; ")
+        )));
+    }
+    Ok(format!("{running}, {} peers Established", part.peers.len()))
 }
 
 pub(super) fn judge_session(scene: &Scene<'_>, node: &NodeName, peer: &NodeName) -> Judged {

@@ -48,16 +48,18 @@ pub fn page(view: &View<'_>) -> Result<String, minijinja::Error> {
     }))))
 }
 
-/// Width, height and middle of the drawing.
-const SIZE: (f64, f64) = (640.0, 440.0);
-const MIDDLE: (f64, f64) = (320.0, 220.0);
+/// Half the width and height of a node's box, and the ring on which boxes stand.
+const BOX: (f64, f64) = (72.0, 30.0);
+const RING: (f64, f64) = (220.0, 150.0);
+/// Room between a box and what is drawn to it, or the drawing's edge.
+const ROOM: f64 = 10.0;
 
 /// Nodes on a ring, and for each planned half of a session an arrow with how it stands.
 fn drawing(plan: &Plan, proof: Option<&Proof>) -> Value {
     let count = number(plan.nodes.len());
     let place = |index: usize| {
         let angle = TAU * number(index) / count - TAU / 4.0;
-        (MIDDLE.0 + 220.0 * angle.cos(), MIDDLE.1 + 150.0 * angle.sin())
+        (RING.0 * angle.cos(), RING.1 * angle.sin())
     };
     let mut drawn = Vec::new();
     for half in halves(plan, proof) {
@@ -65,9 +67,12 @@ fn drawing(plan: &Plan, proof: Option<&Proof>) -> Value {
         let (along_x, along_y) = (to_x - x, to_y - y);
         let length = along_x.hypot(along_y).max(1.0);
         let (unit_x, unit_y) = (along_x / length, along_y / length);
-        // Each half on its own side of the line between the nodes, and short of their boxes.
-        let side = |distance: f64| (x + unit_x * distance - unit_y * 9.0, y + unit_y * distance + unit_x * 9.0);
-        let ((x1, y1), (x2, y2)) = (side(60.0), side(length - 62.0));
+        // Each half on its own side of the line between the nodes, from box to box; its dot stays free of the far one.
+        let (off_x, off_y) = (-unit_y * 9.0, unit_x * 9.0);
+        let side = |distance: f64| (x + off_x + unit_x * distance, y + off_y + unit_y * distance);
+        let near = leaving((off_x, off_y), (unit_x, unit_y));
+        let far = leaving((off_x, off_y), (-unit_x, -unit_y)) + ROOM;
+        let ((x1, y1), (x2, y2)) = (side(near), side((length - far).max(near)));
         drawn.push(json!({
             "x1": x1, "y1": y1, "x2": x2, "y2": y2, "mark": half.session.word(), "route": half.route.word(),
             "text": format!("{} to {}: {}", half.node, half.peer, half.text),
@@ -81,7 +86,24 @@ fn drawing(plan: &Plan, proof: Option<&Proof>) -> Value {
         })
     });
     let nodes: Vec<Value> = nodes.collect();
-    json!({ "width": SIZE.0, "height": SIZE.1, "halves": drawn, "nodes": nodes })
+    let places = || (0..plan.nodes.len()).map(place);
+    let (left, right) = ends(places().map(|(x, _)| x), BOX.0 + ROOM);
+    let (top, bottom) = ends(places().map(|(_, y)| y), BOX.1 + ROOM);
+    json!({ "left": left, "top": top, "width": right - left, "height": bottom - top, "halves": drawn, "nodes": nodes })
+}
+
+/// The least and the greatest, with room beside them.
+fn ends(all: impl Iterator<Item = f64>, room: f64) -> (f64, f64) {
+    let (least, most) = all.fold((f64::MAX, f64::MIN), |(least, most), one| (least.min(one), most.max(one)));
+    (least - room, most + room)
+}
+
+/// How far it is from `inside` a box around nought to its edge, straight on along `unit`.
+fn leaving(inside: (f64, f64), unit: (f64, f64)) -> f64 {
+    let edge = |half: f64, from: f64, along: f64| {
+        if along.abs() < 1e-9 { f64::MAX } else { (half * along.signum() - from) / along }
+    };
+    edge(BOX.0, inside.0, unit.0).min(edge(BOX.1, inside.1, unit.1))
 }
 
 /// Nodes are few.
@@ -124,15 +146,20 @@ fn kinds(proof: &Proof) -> Value {
         .collect()
 }
 
-/// The steps of the last `up` (or `start`) as bars, in percent of the whole; the longest is on the critical path, since
-/// steps follow each other.
+/// The steps of the last run that made machines or woke them, as bars in percent of the whole; the longest is on the
+/// critical path, since steps follow each other.
 fn bars(events: &[Stamped]) -> Value {
-    let begun = events
-        .iter()
-        .rposition(|one| matches!(&one.event, Event::Begin { verb, .. } if verb == "up" || verb == "start"));
-    let Some(begun) = begun else { return json!([]) };
-    let end = events[begun + 1..].iter().position(|one| matches!(one.event, Event::Begin { .. }));
-    let run = &events[begun..end.map_or(events.len(), |end| begun + 1 + end)];
+    // The run that makes a cluster begins before there is a folder to write that down in.
+    let mut runs: Vec<&[Stamped]> = Vec::new();
+    let mut rest = events;
+    while !rest.is_empty() {
+        let end =
+            rest[1..].iter().position(|one| matches!(one.event, Event::Begin { .. })).map_or(rest.len(), |at| at + 1);
+        runs.push(&rest[..end]);
+        rest = &rest[end..];
+    }
+    let boots = |run: &&&[Stamped]| run.iter().any(|one| matches!(one.event, Event::StepDone { step: Step::Boot, .. }));
+    let Some(&run) = runs.iter().rfind(boots) else { return json!([]) };
     let since = |at: jiff::Timestamp| at.duration_since(run[0].at).as_secs_f64();
     let mut steps: Vec<(Step, f64, f64, bool, String)> = Vec::new();
     for one in run {
@@ -144,8 +171,12 @@ fn bars(events: &[Stamped]) -> Value {
         if let Some((step, took, well, outcome)) = done {
             let took: Duration = took;
             let ended = since(one.at);
-            steps.push((step, (ended - took.as_secs_f64()).max(0.0), ended, well, outcome));
+            steps.push((step, ended - took.as_secs_f64(), ended, well, outcome));
         }
+    }
+    let zero = steps.iter().map(|(_, from, ..)| *from).fold(f64::MAX, f64::min);
+    for (_, from, ended, ..) in &mut steps {
+        (*from, *ended) = (*from - zero, *ended - zero);
     }
     let whole = steps.iter().map(|(_, _, ended, ..)| *ended).fold(0.001, f64::max);
     let longest = steps.iter().map(|(_, from, to, ..)| to - from).fold(0.0, f64::max);
@@ -190,6 +221,9 @@ mod tests {
             at: jiff::Timestamp::from_second(second).expect("in range"),
             event,
         });
+        // As the run that makes a cluster is written down, and another one after it.
+        let verify = Event::Begin { verb: "verify".into(), cluster: "demo".into(), steps: vec![] };
+        let events = [&events[1..], &[Stamped { schema: 1, at, event: verify }]].concat();
         let view = View { plan: &plan, proof: Some(&proof), diagnosis: None, events: &events, at };
         let page = page(&view).expect("it can be rendered");
         assert!(page.contains("&lt;script&gt;alert(1)") && !page.contains("<script"), "what nodes say is text");
@@ -197,7 +231,7 @@ mod tests {
             assert!(!page.contains(outside), "{outside}");
         }
         assert_eq!(page.matches("<path class=\"half").count(), 6);
-        assert!(page.contains("8.0 s") && page.contains("longest"));
+        assert!(page.contains("8.0 s") && page.contains("2.0 s") && page.contains("bar longest"));
         assert!(plan.artifacts.iter().all(|one| page.contains(&one.pin.name)));
     }
 }

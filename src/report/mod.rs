@@ -100,6 +100,12 @@ pub fn talk(text: &str) {
     let _ = err.write_all(b"\n");
 }
 
+/// Whether a user sits at both ends: what is typed comes from a terminal, and what is given out goes to one.
+pub fn is_terminal() -> bool {
+    use std::io::IsTerminal as _;
+    std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
+}
+
 /// Whether the user, asked on a terminal, says yes; none where nobody can be asked.
 pub fn agreed(question: &str) -> Option<bool> {
     use std::io::{IsTerminal as _, Write as _};

@@ -9,7 +9,7 @@ use super::{Stream, papers, show_proof, shown};
 use crate::cli::Form;
 use crate::cli::broken::{Broken, FaultVerb};
 use crate::cmd::cx::Cx;
-use crate::cmd::{bundle, explain, fault, verify, watch};
+use crate::cmd::{bundle, explain, fault, kept, verify, watch};
 use crate::event::Event;
 use crate::failure::{Exit, Failure};
 use crate::lab::name::ClusterName;
@@ -110,8 +110,10 @@ async fn faults(cx: &Cx<'_>, verb: &FaultVerb, quiet: Stream<'_>) -> Result<Exit
             // The catalogue can be read without a cluster.
             let cluster =
                 if which.name.is_none() { cx.which(None).ok() } else { Some(cx.which(which.name.as_deref())?) };
+            let installer = cluster.as_ref().and_then(|cluster| Some(kept::plan_of(cx, cluster).ok()?.installer));
             let standing = cluster.map_or_else(Vec::new, |cluster| fault::standing::active(&cx.home.folder(&cluster)));
-            shown(form.output, quiet, || fault::table(&standing), || fault::json(&standing));
+            let (text, json) = (|| fault::table(&standing, installer), || fault::json(&standing, installer));
+            shown(form.output, quiet, text, json);
             Ok(Exit::Done)
         }
         FaultVerb::Add { fault, which, node, life, force, no_point } => {

@@ -9,7 +9,7 @@ use crate::artifact::apt::Archive;
 use crate::cli::{Format, LockHow};
 use crate::cluster::state::Wish;
 use crate::cmd::cx::Cx;
-use crate::cmd::draft::Draft;
+use crate::cmd::draft::{Draft, lock_command};
 use crate::cmd::lock::{self, Made, Relocked, Want, When, check};
 use crate::failure::{Exit, Failure};
 use crate::lab::pin::{Lock, Source, Wanted};
@@ -34,7 +34,7 @@ pub(super) async fn lock(
             .hint(format!("calicolab lock {}", names[0])));
     }
     let name = names.first().map_or("primer", String::as_str);
-    let draft = Draft::read(cx, name, &Wish::default())?;
+    let draft = Draft::read(cx, name, &Wish { sets: how.sets.clone(), ..Wish::default() })?;
     if cx.offline {
         return Err(Failure::new(Exit::Offline, "lock.offline", "make the lock anew")
             .because_text("nobody can be asked while offline")
@@ -46,7 +46,7 @@ pub(super) async fn lock(
         cx.events.warn(note.clone());
     }
     let written = if made.refused.is_empty() && made.lock != draft.lock && !how.dry_run {
-        Some(write(cx, &draft, &made.lock)?)
+        Some(write(&draft, &made.lock)?)
     } else {
         None
     };
@@ -94,8 +94,8 @@ async fn made(cx: &Cx<'_>, draft: &Draft, how: &LockHow) -> Result<Made, Failure
     made.map_err(|error| crate::cmd::fetch::not_fetched(&error))
 }
 
-fn write(cx: &Cx<'_>, draft: &Draft, made: &Lock) -> Result<PathBuf, Failure> {
-    let path = cx.own_locks.join(draft.lab.name.as_str()).join("lock.yaml");
+fn write(draft: &Draft, made: &Lock) -> Result<PathBuf, Failure> {
+    let path = draft.own_lock.clone();
     lock::write(&path, made)
         .map_err(|error| Failure::new(Exit::Unexpected, "lock.write", "write the lock").because(&error))?;
     Ok(path)
@@ -112,7 +112,7 @@ fn refused(draft: &Draft, made: &Made) -> Result<(), Failure> {
     if made.refused.is_empty() {
         return Ok(());
     }
-    let lab = &draft.lab.name;
+    let (lab, command) = (&draft.lab.name, lock_command(&draft.lab.name, &draft.variant));
     let failure = Failure::new(Exit::Digest, "lock.changed", format!("make the lock of {lab} anew"));
     let told = made.refused.iter().map(|one| {
         let (name, arch) = (&one.name, one.arch.words().0);
@@ -122,7 +122,7 @@ fn refused(draft: &Draft, made: &Made) -> Result<(), Failure> {
         .fold(failure, Failure::because_text)
         .left("the lock as it was: nothing was written")
         .hint("find out why the upstream changed a release: its bytes, or only its list")
-        .hint(format!("calicolab lock {lab} --accept-changed (takes what is there now)")))
+        .hint(format!("{command} --accept-changed (takes what is there now)")))
 }
 
 /// A lock that is still incomplete is no success: `up` would refuse it.
@@ -130,7 +130,7 @@ fn incomplete(draft: &Draft, made: &Made, missing: &[Wanted]) -> Result<Exit, Fa
     if missing.is_empty() {
         return Ok(Exit::Done);
     }
-    let lab = &draft.lab.name;
+    let (lab, command) = (&draft.lab.name, lock_command(&draft.lab.name, &draft.variant));
     let failed = |wanted: &&Wanted| made.failed.contains(&wanted.name);
     let (exit, id) = if missing.iter().any(|wanted| failed(&wanted)) {
         (Exit::Download, "lock.unresolved")
@@ -145,10 +145,9 @@ fn incomplete(draft: &Draft, made: &Made, missing: &[Wanted]) -> Result<Exit, Fa
         .map(|wanted| wanted.name.as_str())
         .collect();
     Err(if unlisted.is_empty() {
-        failure.hint(format!("calicolab lock {lab} (again, when the registry answers)"))
+        failure.hint(format!("{command} (again, when the registry answers)"))
     } else {
         let only = unlisted.join(",");
-        failure
-            .hint(format!("calicolab lock {lab} --first-use --only {only} (takes what comes; nobody vouches for it)"))
+        failure.hint(format!("{command} --first-use --only {only} (takes what comes; nobody vouches for it)"))
     })
 }

@@ -8,6 +8,7 @@ use crate::cmd::cx::Cx;
 use crate::cmd::{self, draft, needs, up};
 use crate::failure::{Exit, Failure};
 use crate::install::pki::Pki;
+use crate::lab::file::Installer;
 use crate::proof::expect;
 use crate::report::data;
 
@@ -16,15 +17,17 @@ pub(super) async fn planned(cx: &Cx<'_>, want: &up::Want, output: Format, quiet:
     // Of what cannot be installed yet it is not known either how long it takes and what will prove it.
     let able = draft::installable(&plan).is_ok();
     let here = plan.away.is_none();
-    let estimate = match cx.providers.first().filter(|_| able && here) {
-        Some(provider) => provider.estimate(&plan).await,
+    // Nobody has seen how long the machines of 2016 take.
+    let seen = plan.installer != Installer::Coreos;
+    let estimate = match cx.providers.first().filter(|_| able && here && seen) {
+        Some(provider) => provider.estimate(&plan).await.map(|boot| cmd::plan::with_install(boot, &plan)),
         None => None,
     };
     let first = needs::first(cx, &wanted)?;
     let checks = if able { expect::expect(&plan) } else { Vec::new() };
     let checks: Vec<String> = checks.iter().map(|check| check.id().to_string()).collect();
     shown(output, quiet, || cmd::plan::text(&plan, &checks, estimate.as_ref(), first.as_deref()), || json!(plan));
-    draft::complete(&plan).map(|()| Exit::Done)
+    draft::complete(&wanted, &plan).map(|()| Exit::Done)
 }
 
 pub(super) async fn manifests(
@@ -33,8 +36,8 @@ pub(super) async fn manifests(
     output: Format,
     quiet: Stream<'_>,
 ) -> Result<Exit, Failure> {
-    let (_, plan) = up::drafted(cx, want)?;
-    let files = cmd::plan::manifests::manifests(cx, &plan).await?;
+    let (draft, plan) = up::drafted(cx, want)?;
+    let files = cmd::plan::manifests::manifests(cx, &draft, &plan).await?;
     shown(output, quiet, || cmd::plan::manifests::text(&files), || cmd::plan::manifests::json(&files));
     Ok(Exit::Done)
 }

@@ -136,7 +136,7 @@ fn another_host_key() {
     let init = init(&processes(&mark(&lab), "calico-02")).to_string();
     let journal = eventually("sshd writes that the caller left", || {
         let read = std::process::Command::new("nsenter")
-            .args(["-t", &init, "-a", "journalctl", "--no-pager", "-o", "cat", "-u", "ssh"])
+            .args(["-t", &init, "-a", "journalctl", "--no-pager", "-o", "cat", "-t", "sshd"])
             .output()
             .expect("nsenter runs");
         Some(String::from_utf8_lossy(&read.stdout).into_owned()).filter(|text| text.contains("preauth"))

@@ -1,11 +1,11 @@
 //! What a home's clusters have on the host: everything must be gone after `down`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use calicolab::cluster::home::Home;
-use calicolab::cluster::lease::Leases;
 
+use crate::files::{self, list};
 use crate::lab::Lab;
 
 /// A line for each thing that is left: processes, mounts, namespaces, control groups, leases, files.
@@ -31,18 +31,8 @@ pub fn left(lab: &Lab) -> Vec<String> {
         left.extend(named(folder.as_ref(), &ours));
     }
     groups("/sys/fs/cgroup".as_ref(), &ours, &mut left);
-    for lease in list(Leases::default_path()) {
-        if fs::read_to_string(&lease).is_ok_and(|text| text.contains(&folder)) {
-            left.push(format!("lease {}", lease.display()));
-        }
-    }
-    left.extend(list(lab.temp()).into_iter().map(|path| format!("file {}", path.display())));
-    left.extend(list(&home.root().join("clusters")).into_iter().map(|path| format!("file {}", path.display())));
+    left.extend(files::left(lab));
     left
-}
-
-fn list(folder: &Path) -> Vec<PathBuf> {
-    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 
 fn named(folder: &Path, ours: &impl Fn(&str) -> bool) -> Vec<String> {

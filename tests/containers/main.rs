@@ -11,6 +11,8 @@ mod contract;
 mod crash;
 mod damage;
 mod faults;
+#[path = "../support/files.rs"]
+mod files;
 mod flaps;
 mod lab;
 mod left;
@@ -20,6 +22,8 @@ mod product;
 mod story;
 #[path = "../support/stranger.rs"]
 mod stranger;
+#[path = "../support/suite.rs"]
+mod suite;
 #[path = "../support/faults.rs"]
 mod trial;
 #[path = "../support/waiting.rs"]
@@ -28,7 +32,7 @@ mod waiting;
 use std::fmt::Display;
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().collect();
@@ -43,8 +47,7 @@ fn main() -> ExitCode {
 }
 
 fn tests() -> ExitCode {
-    let mut trials = Vec::new();
-    for (theme, all) in [
+    let themes = [
         ("story", story::ALL),
         ("bad_luck", bad_luck::ALL),
         ("damage", damage::ALL),
@@ -52,15 +55,8 @@ fn tests() -> ExitCode {
         ("flaps", flaps::ALL),
         ("bundle", bundle::ALL),
         ("crash", crash::ALL),
-    ] {
-        trials.extend(all.iter().map(|&(name, test)| {
-            Trial::test(format!("{theme}::{name}"), move || {
-                test();
-                Ok(())
-            })
-        }));
-    }
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    ];
+    suite::run(&Arguments::from_args(), &themes)
 }
 
 #[expect(clippy::print_stderr, reason = "these parts have no other way to tell")]

@@ -103,7 +103,7 @@ fn reflectors() {
 /// A machine here is what carries the cluster's mark among its arguments; a stranger may be called as a node is.
 fn contract_of_providers() {
     use std::os::unix::process::CommandExt as _;
-    contract_beside(Until::Proven, |_| {
+    contract_beside(Until::Proven, false, |_| {
         let mut sleep = std::process::Command::new("sleep");
         sleep.arg0("calico-01").arg("600");
         sleep

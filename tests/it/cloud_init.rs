@@ -63,13 +63,67 @@ fn seeds(folder: &Path, plan: &Plan) -> PerNode<SeedTexts> {
     render::seeds(plan, "lab", &secrets, &Library::open(None).expect("templates")).expect("rendered")
 }
 
+/// A plan of every kind: the primer with four nodes, so that one has no DNS server; the tests' own labs; those of other
+/// releases by the installer that has their flags or their configuration.
+fn all(primer: &str) -> [Plan; 8] {
+    [
+        plans::primer(primer, 4),
+        plans::kubernetes("kubernetes-debian"),
+        plans::kubernetes("kubeadm-debian"),
+        plans::carried("calico-2.4-etcd"),
+        plans::carried("calico-3.0-etcd"),
+        plans::carried("calico-3.14-kubeadm"),
+        plans::carried("calico-3.21-kdd"),
+        plans::carried("calico-3.32"),
+    ]
+}
+
+/// A kubelet whose driver is another than its containers' does not start them.
+#[test]
+fn kubelet_and_containers_have_one_driver_of_cgroups() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for plan in all("demo").into_iter().filter(|plan| plan.kubernetes.is_some()) {
+        let own = seeds(&folder.path().join(plan.lab.as_str()), &plan);
+        let master = &own[&plan.master].user_data;
+        let driver = plan.cgroup_driver();
+        let says = |key: &str| master.contains(&format!("{key}{driver}"));
+        assert!(says("cgroupDriver: ") || says("--cgroup-driver="), "{}", plan.lab);
+        // containerd's own is cgroupfs unless it is told otherwise.
+        let told = says("native.cgroupdriver=") || master.contains("SystemdCgroup = true") == (driver == "systemd");
+        assert!(told, "{}", plan.lab);
+        let virtual_alone = ["calico-3.21-kdd", "calico-3.32"].contains(&plan.lab.as_str());
+        assert_eq!(driver == "systemd", virtual_alone, "{}", plan.lab);
+        // Swap that is on stops none of them.
+        let kind = plan.kubernetes.as_ref().is_some_and(|own| own.version.since(1, 8));
+        let told = master.contains("failSwapOn: false") || master.contains("--fail-swap-on=false");
+        assert_eq!(told, kind, "{}", plan.lab);
+    }
+}
+
+/// The text of a file that a node is told.
+fn file(seed: &SeedTexts, path: &str) -> String {
+    let told: Value = serde_saphyr::from_str(&seed.user_data).expect("YAML");
+    let files = told["write_files"].as_array().expect("files");
+    let file = files.iter().find(|file| file["path"] == path).expect("it is there");
+    file["content"].as_str().expect("text").to_owned()
+}
+
+#[test]
+fn each_kubeadm_is_told_in_the_words_of_its_age() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (lab, words) in [("calico-3.14-kubeadm", "of_1_17"), ("calico-3.21-kdd", "of_1_20"), ("calico-3.32", "of_1_36")]
+    {
+        let own = seeds(&folder.path().join(lab), &plans::carried(lab));
+        let said: Vec<String> = own.values().take(2).map(|seed| file(seed, "/etc/kubernetes/kubeadm.yaml")).collect();
+        insta::assert_snapshot!(words, said.join("--- # of another node\n"));
+    }
+}
+
 #[test]
 fn every_seed_is_accepted() {
     let folder = tempfile::tempdir().expect("a folder");
     let known = known();
-    // The master, nodes with a DNS server and one without, and the same of Kubernetes: each kind of seed there is.
-    let plans = [plans::primer("demo", 4), plans::kubernetes("kubernetes-debian"), plans::kubernetes("kubeadm-debian")];
-    let all = plans.map(|plan| seeds(&folder.path().join(plan.lab.as_str()), &plan));
+    let all = all("demo").map(|plan| seeds(&folder.path().join(plan.lab.as_str()), &plan));
     for (node, seed) in all.iter().flat_map(PerNode::iter) {
         assert_eq!(refused(folder.path(), &seed.user_data), None, "{node}:\n{}", seed.user_data);
         let keys = seed.user_data.lines().filter(|line| !line.starts_with([' ', '#', '-']));
@@ -79,12 +133,25 @@ fn every_seed_is_accepted() {
     }
 }
 
+/// Where cloud-init stands in for CoreOS, it takes what it knows; the units are CoreOS's own section.
+#[test]
+fn the_lab_of_2016_is_accepted_but_for_what_only_coreos_knew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let known = known();
+    for (node, seed) in seeds(folder.path(), &plans::carried("coreos-0.15")).iter() {
+        assert_eq!(refused(folder.path(), &seed.user_data), None, "{node}:\n{}", seed.user_data);
+        let told: Value = serde_saphyr::from_str(&seed.user_data).expect("YAML");
+        let strange: Vec<&String> =
+            told.as_object().expect("keys").keys().filter(|key| !known.contains(*key)).collect();
+        assert_eq!(strange, ["coreos"], "{node}");
+    }
+}
+
 /// Every unit that cloud-config brings, beside stand-ins for the programs it starts, is one that systemd takes.
 #[test]
 fn every_unit_is_accepted() {
     let folder = tempfile::tempdir().expect("a folder");
-    let plans = [plans::primer("demo", 3), plans::kubernetes("kubernetes-debian"), plans::kubernetes("kubeadm-debian")];
-    for plan in plans {
+    for plan in all("demo") {
         let name = plan.lab.as_str();
         let master = &seeds(&folder.path().join(name), &plan)[&plan.master];
         let seed: serde_json::Value = serde_saphyr::from_str(&master.user_data).expect("YAML");

@@ -80,6 +80,7 @@ impl Upstream {
             user: "debian".into(),
             arch: Arch::Amd64,
             runs: Vec::new(),
+            cgroups: None,
             note: String::new(),
         }
     }

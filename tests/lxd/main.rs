@@ -10,6 +10,8 @@ mod contract;
 mod daemon;
 mod doors;
 mod far;
+#[path = "../support/files.rs"]
+mod files;
 mod host;
 mod kubernetes;
 #[path = "../containers/lab.rs"]
@@ -19,6 +21,8 @@ mod left;
 mod product;
 mod servers;
 mod story;
+#[path = "../support/suite.rs"]
+mod suite;
 #[path = "../support/waiting.rs"]
 mod waiting;
 
@@ -26,7 +30,7 @@ use std::process::ExitCode;
 
 use calicolab::machine::incus::Incus;
 use calicolab::machine::qemu::Qemu;
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 
 /// Says that the daemon is there; its folder.
 const FOLDER: &str = "CALICOLAB_TEST_LXD";
@@ -39,22 +43,14 @@ fn main() -> ExitCode {
     if std::env::var_os(FOLDER).is_none() && !arguments.list {
         return daemon::beside();
     }
-    let mut trials = Vec::new();
-    for (theme, all) in [
+    let themes = [
         ("story", story::ALL),
         ("abilities", abilities::ALL),
         ("bad_luck", bad_luck::ALL),
         ("host", host::ALL),
         ("far", far::ALL),
         ("kubernetes", kubernetes::ALL),
-    ] {
-        trials.extend(all.iter().map(|&(name, test)| {
-            Trial::test(format!("{theme}::{name}"), move || {
-                test();
-                Ok(())
-            })
-        }));
-    }
+    ];
     // One daemon serves all, and some of them end it.
-    libtest_mimic::run(&Arguments { test_threads: Some(1), ..arguments }, trials).exit_code()
+    suite::run(&Arguments { test_threads: Some(1), ..arguments }, &themes)
 }

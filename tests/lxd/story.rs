@@ -32,6 +32,7 @@ fn contract_of_providers() {
     let name = |lab: &Lab| format!("{}-calico-01", base(lab));
     contract(&Beside {
         until: Until::Proven,
+        keeps: true,
         foreign: &|lab| drop(ok(&["init", &name(lab), "--empty", "--no-profiles", "--storage", "lab"])),
         untouched: &|lab| names("instances") == [name(lab)],
         gone: &|lab| drop(ok(&["delete", &name(lab)])),

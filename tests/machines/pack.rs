@@ -2,9 +2,11 @@
 
 use std::process::Command;
 
-use super::lab::Lab;
+use crate::lab::{Lab, Test};
 
-#[test]
+pub const ALL: &[Test] =
+    &[("a_pack_is_all_that_a_new_home_without_a_network_needs", a_pack_is_all_that_a_new_home_without_a_network_needs)];
+
 fn a_pack_is_all_that_a_new_home_without_a_network_needs() {
     let (lab, new) = (Lab::new(), tempfile::tempdir().expect("a temporary folder"));
     let pack = lab.home().join("primer.pack").display().to_string();

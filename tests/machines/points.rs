@@ -5,8 +5,13 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use super::lab::eventually;
-use super::{Lab, count, processes};
+use crate::lab::{Lab, Test, eventually};
+use crate::story::{count, established, processes};
+
+pub const ALL: &[Test] = &[
+    ("a_proven_lab_comes_back_and_is_proven_again", a_proven_lab_comes_back_and_is_proven_again),
+    ("a_point_comes_back_beside_its_lab_as_often_as_wanted", a_point_comes_back_beside_its_lab_as_often_as_wanted),
+];
 
 /// Run a verb until it tells of `event`, and kill it there.
 fn killed_at(lab: &Lab, words: &[&str], event: &str) {
@@ -32,7 +37,6 @@ fn failure(lab: &Lab, words: &[&str], status: i32) -> String {
     last["failure"]["error"]["id"].as_str().expect("an id").to_owned()
 }
 
-#[test]
 fn a_proven_lab_comes_back_and_is_proven_again() {
     let lab = Lab::new();
     let on = |node: &str, words: &[&str]| lab.ok(&[&["ssh", node, "--"], words].concat());
@@ -71,11 +75,29 @@ fn a_proven_lab_comes_back_and_is_proven_again() {
     killed_at(&lab, &["snapshot", "restore", "good", "--replace"], "machine");
     assert_eq!(failure(&lab, &["up", "--nodes", "2"], 11), "point.half-way");
     assert_eq!(failure(&lab, &["snapshot", "save"], 11), "point.half-way");
-    let proof = lab.json(&["snapshot", "restore", "--proven", "-o", "json"], 0);
-    assert_eq!(count(&proof, "session."), (2, 2));
+    // The user sits in another time zone by now.
+    let mut away = lab.command(&["--json", "snapshot", "restore", "--proven"]);
+    let said = away.env("TZ", "Pacific/Kiritimati").output().expect("the product starts");
+    assert_eq!(said.status.code(), Some(0), "{said:?}");
+    let told = String::from_utf8(said.stdout).expect("text");
+    let behind: Vec<f64> = told
+        .lines()
+        .filter_map(|line| line.split_once("its clock was ")?.1.split_once(" s behind")?.0.parse().ok())
+        .collect();
+    assert!(behind.len() == 2 && behind.iter().all(|seconds| (1000.0..3000.0).contains(seconds)), "{told}");
+    assert_eq!(established(&on("calico-01", &["sudo", "birdc", "show", "protocols"])), 1);
     assert_eq!(on("calico-02", &["ls"]), "", "what was done since is gone");
-    let clock: i64 = on("calico-02", &["date", "+%s"]).trim().parse().expect("seconds");
-    assert!((jiff::Timestamp::now().as_second() - clock).abs() < 60, "its clock was set");
+    assert!(ahead(&lab, "primer").abs() < 60, "its clock was set");
+
+    // What ended while the lab was away is said before the machines are touched that run.
+    let until = lab.home().join("clusters/primer/pki/until");
+    let good = std::fs::read(&until).expect("a day");
+    std::fs::write(&until, "2021-02-28\n").expect("written");
+    lab.ok(&["snapshot", "save", "old"]);
+    std::fs::write(&until, good).expect("written");
+    let before = processes(lab.home());
+    assert_eq!(failure(&lab, &["snapshot", "restore", "old", "--replace"], 30), "point.expired");
+    assert_eq!(processes(lab.home()), before);
 
     // A machine that died is in no point; and the lab can go, and come back from what was kept of it.
     let machines = processes(lab.home());
@@ -91,6 +113,12 @@ fn a_proven_lab_comes_back_and_is_proven_again() {
     assert_eq!(std::fs::read_dir(lab.home().join("kept")).map_or(0, Iterator::count), 0);
 }
 
+/// By how many seconds the clock of a lab's second machine is ahead.
+fn ahead(lab: &Lab, cluster: &str) -> i64 {
+    let clock: i64 = lab.ok(&["ssh", "-n", cluster, "calico-02", "--", "date +%s"]).trim().parse().expect("seconds");
+    clock - jiff::Timestamp::now().as_second()
+}
+
 /// What a lab's machines know of themselves, and who they let in.
 fn inside(lab: &Lab, cluster: &str) -> (String, String) {
     let same = "cat /etc/hostname /etc/machine-id /etc/ssh/ssh_host_*.pub; ip -o -4 address show dev lab0";
@@ -102,7 +130,18 @@ fn port(lab: &Lab, cluster: &str) -> String {
     lab.json(&["status", "-n", cluster, "-o", "json"], 0)["machines"][1]["ssh"].as_str().expect("a port").to_owned()
 }
 
-#[test]
+/// `snapshot save full` where no file may grow beyond 1 MiB.
+fn saved_on_a_full_disk(lab: &Lab) -> std::process::Output {
+    let full = lab.command(&["--json", "snapshot", "save", "full"]);
+    let mut limited = std::process::Command::new("sh");
+    limited
+        .args(["-c", r#"trap "" XFSZ; ulimit -f 2048; exec "$@""#, "sh"])
+        .arg(full.get_program())
+        .args(full.get_args());
+    limited.envs(full.get_envs().filter_map(|(key, value)| Some((key, value?)))).env_remove("XDG_RUNTIME_DIR");
+    limited.stdin(Stdio::null()).output().expect("sh starts")
+}
+
 fn a_point_comes_back_beside_its_lab_as_often_as_wanted() {
     let lab = Lab::new();
     lab.ok(&["up", "--nodes", "2"]);
@@ -115,14 +154,7 @@ fn a_point_comes_back_beside_its_lab_as_often_as_wanted() {
     };
 
     // A file that may not grow any more while it is saved, as on a disk that is full: the lab runs on.
-    let full = lab.command(&["--json", "snapshot", "save", "full"]);
-    let mut limited = std::process::Command::new("sh");
-    limited
-        .args(["-c", r#"trap "" XFSZ; ulimit -f 2048; exec "$@""#, "sh"])
-        .arg(full.get_program())
-        .args(full.get_args());
-    limited.envs(full.get_envs().filter_map(|(key, value)| Some((key, value?)))).env_remove("XDG_RUNTIME_DIR");
-    let said = limited.stdin(Stdio::null()).output().expect("sh starts");
+    let said = saved_on_a_full_disk(&lab);
     assert_eq!(said.status.code(), Some(30), "{said:?}");
     assert!(String::from_utf8_lossy(&said.stdout).contains("point.disk-full"), "{said:?}");
     assert!(!points.join(".full.part").exists() && names().is_empty());
@@ -133,7 +165,10 @@ fn a_point_comes_back_beside_its_lab_as_often_as_wanted() {
     save.kill().expect("killed");
     save.wait().expect("ended");
 
-    // Before a fault the lab is kept, unless that was left out.
+    // Before a fault the lab is kept, unless that was left out. As if this host's clock were set back meanwhile.
+    for node in ["calico-01", "calico-02"] {
+        lab.ok(&["ssh", node, "--", "sudo date -u -s @$(($(date +%s) + 1000))"]);
+    }
     lab.ok(&["fault", "add", "link-down", "--node", "calico-02"]);
     assert!(!points.join(".killed.part").exists());
     lab.ok(&["fault", "add", "resolver", "--force", "--no-point"]);
@@ -152,6 +187,7 @@ fn a_point_comes_back_beside_its_lab_as_often_as_wanted() {
     eventually("it is at work", || lab.home().join("clusters/primer/points/.returning").exists().then_some(()));
     assert_eq!(failure(&lab, &again, 11), "state.held");
     assert_eq!(first.ended(), (Some(0), String::new()));
+    assert!(ahead(&lab, "primer").abs() < 60 && ahead(&lab, "twin").abs() < 60, "their clocks were set");
     lab.ok(&twin);
     // It is a cluster like any other: off and on again it knows itself by what it was.
     lab.ok(&["stop", "-n", "twin"]);
@@ -185,15 +221,17 @@ fn a_point_comes_back_beside_its_lab_as_often_as_wanted() {
     assert!(text.contains("End 2 machines of `primer`?") && text.contains("point.lab-runs"), "{text}");
     assert_eq!((said.status.code(), processes(lab.home())), (Some(11), before));
 
-    // Of another QEMU, or another calicolab's.
+    // Of another QEMU, another processor, or another calicolab's.
     let file = points.join("before-link-down/point.json");
     let whole = std::fs::read_to_string(&file).expect("a point");
     let point: Value = serde_json::from_str(&whole).expect("JSON");
-    for (key, value, code, id) in
-        [("fit", serde_json::json!({"QEMU": "1.0"}), 30, "point.unfit"), ("schema", 7.into(), 1, "point.schema")]
-    {
+    for (place, value, code, id) in [
+        ("/fit/QEMU", Value::from("1.0"), 30, "point.unfit"),
+        ("/fit/processor", "of another host".into(), 30, "point.unfit"),
+        ("/schema", 7.into(), 1, "point.schema"),
+    ] {
         let mut other = point.clone();
-        other[key] = value;
+        *other.pointer_mut(place).expect("it is written there") = value;
         std::fs::write(&file, other.to_string()).expect("written");
         let before = processes(lab.home());
         assert_eq!(failure(&lab, &again, code), id);
@@ -203,6 +241,16 @@ fn a_point_comes_back_beside_its_lab_as_often_as_wanted() {
 
     // The lab can go and come back from what was kept of it; in the end nothing stays.
     lab.ok(&["down", "primer", "--keep-points"]);
+    let listed = |words: &[&str]| {
+        let mut points = lab.json(words, 0)["points"].take();
+        let points = points.as_array_mut().expect("a list").iter_mut();
+        let mut shown = points.map(|one| ["point", "cluster_is_there", "mode"].map(|key| one[key].take().to_string()));
+        (shown.next(), shown.next())
+    };
+    let kept = Some(["\"before-link-down\"", "false", "\"0600\""].map(String::from));
+    assert_eq!(listed(&["cache", "ls", "-o", "json"]), (kept.clone(), None));
+    assert_eq!(listed(&["cache", "prune", "-o", "json"]), (None, None), "only if that is asked for");
+    assert_eq!(listed(&["cache", "prune", "--points", "-o", "json"]), (kept, None));
     let other = ["up", "coreos-0.15", "--from", "before-link-down", "-n", "primer"];
     assert_eq!(failure(&lab, &other, 11), "point.lab");
     lab.ok(&["up", "primer", "--from", "before-link-down"]);

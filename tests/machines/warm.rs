@@ -5,11 +5,14 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::Lab;
+use crate::lab::{Lab, Test};
+
+pub const ALL: &[Test] =
+    &[("a_resumed_machine_is_what_it_would_be_had_it_booted", a_resumed_machine_is_what_it_would_be_had_it_booted)];
 
 /// What is asked of a node, as root: sections that begin with `== NAME`.
 const ASKED: &str = r#"
-echo "== own"; cat /etc/machine-id /etc/ssh/ssh_host_ed25519_key.pub; cat /sys/class/net/nat0/address /sys/class/net/lab0/address
+echo "== own"; cat /etc/machine-id /etc/ssh/ssh_host_ed25519_key.pub; echo; cat /sys/class/net/nat0/address /sys/class/net/lab0/address
 head -c 16 /dev/urandom | od -An -tx1
 echo "== links"; for c in nat0 lab0; do cat /sys/class/net/$c/ifindex /sys/class/net/$c/addr_assign_type /sys/class/net/$c/mtu; readlink /sys/class/net/$c/device; done
 ip -o -4 address show dev nat0; ip -o -4 address show dev lab0; ip route show default
@@ -88,7 +91,6 @@ fn up(lab: &Lab, words: &[&str]) -> String {
     String::from_utf8(out.stdout).expect("text")
 }
 
-#[test]
 fn a_resumed_machine_is_what_it_would_be_had_it_booted() {
     let lab = Lab::new();
     let told = up(&lab, &["-n", "warm"]);

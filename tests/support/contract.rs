@@ -8,6 +8,8 @@ use crate::lab::Lab;
 pub struct Beside<'a> {
     /// How far its machines are brought.
     pub until: Until,
+    /// Whether it can keep machines as they are.
+    pub keeps: bool,
     /// Put there something that bears the name of the first node's machine and is not ours.
     pub foreign: &'a dyn Fn(&Lab),
     /// Whether that is still there as it was.
@@ -65,7 +67,27 @@ fn running(lab: &Lab) -> usize {
     usize::try_from(primer["nodes"]["running"].as_u64().expect("a number")).expect("a small one")
 }
 
-/// Boot, alive, off and on, a second lab beside it, down, down again; killed half-way; what is foreign is not touched.
+/// What is kept comes back as it was, which a file made in between does not outlive; who cannot keep it says so.
+#[track_caller]
+fn kept(beside: &Beside<'_>, lab: &Lab) {
+    let save = ["snapshot", "save", "kept", "-n", "primer"];
+    if !beside.keeps {
+        let refused = lab.ends(&save, 30);
+        assert!(refused.contains("error[point.not-here]"), "{refused}");
+    } else if beside.until == Until::Reached {
+        let refused = lab.ends(&save, 11);
+        assert!(refused.contains("error[point.phase]"), "what was never looked at is not kept: {refused}");
+    } else {
+        lab.ok(&save);
+        lab.on("calico-02", "touch /etc/later; sync");
+        lab.ok(&["snapshot", "restore", "kept", "--replace", "-n", "primer"]);
+        beside.until.alive(lab);
+        lab.on("calico-02", "! [ -e /etc/later ]");
+        lab.ok(&["snapshot", "delete", "kept", "-n", "primer"]);
+    }
+}
+
+/// Boot, alive, kept, off and on, a second lab beside it, down, down again; killed half-way; what is foreign is not touched.
 pub fn contract(beside: &Beside<'_>) {
     let (lab, until) = (Lab::new(), beside.until);
     let nodes = until.nodes().to_string();
@@ -83,6 +105,7 @@ pub fn contract(beside: &Beside<'_>) {
     }
     until.raise(&lab, &up);
     until.alive(&lab);
+    kept(beside, &lab);
 
     // A second one comes and goes.
     until.raise(&lab, &["up", "primer", "-n", "second", "--nodes", "2"]);

@@ -7,10 +7,11 @@ use crate::contract::{Beside, Until, contract};
 use crate::lab::Lab;
 
 /// Take the contract beside the process that `foreign` starts: what bears a machine's name and is not ours.
-pub fn contract_beside(until: Until, foreign: impl Fn(&Lab) -> Command) {
+pub fn contract_beside(until: Until, keeps: bool, foreign: impl Fn(&Lab) -> Command) {
     let stranger: RefCell<Option<Child>> = RefCell::default();
     contract(&Beside {
         until,
+        keeps,
         foreign: &|lab| *stranger.borrow_mut() = Some(foreign(lab).spawn().expect("the stranger starts")),
         untouched: &|_| {
             let mut stranger = stranger.borrow_mut();

@@ -1,6 +1,7 @@
 //! Bad luck with Vagrant and libvirt: what is told, what is left, and that one can go on.
 
 use std::fs;
+use std::io::Write as _;
 use std::process::Command;
 
 use calicolab::event::Step;
@@ -15,6 +16,7 @@ pub const ALL: &[Test] = &[
     ("vagrant_is_killed", vagrant_is_killed),
     ("programs_are_missing", programs_are_missing),
     ("names_are_taken", names_are_taken),
+    ("the_box_is_another", the_box_is_another),
     ("interrupted", interrupted),
 ];
 
@@ -48,7 +50,7 @@ fn what_a_killed_run_left() {
 
     // To Vagrant and libvirt it runs.
     ok(&["suspend", &first]);
-    let told = lab.ends(&["verify", "--timeout", "5"], 22);
+    let told = lab.ends(&["verify", "machine.calico-01", "--timeout", "5"], 22);
     assert!(told.contains("calico-01"), "{told}");
     ok(&["resume", &first]);
     // What it remembers is gone: what there is is found all the same.
@@ -104,6 +106,32 @@ fn names_are_taken() {
     lab.ok(&["down", "--all"]);
     assert_eq!(names("list", &base(&lab, "primer")), std::slice::from_ref(&name));
     ok(&["undefine", &name]);
+    lab.nothing_left();
+}
+
+/// A folder whose box was altered: Vagrant itself compares it with the digest in the Vagrantfile.
+fn the_box_is_another() {
+    let (lab, folder) = (Lab::new(), tempfile::tempdir().expect("a folder"));
+    let path = folder.path().display().to_string();
+    lab.ok(&["vagrantfile", "primer", "--nodes", "2", "-o", &path]);
+    let mut packed = fs::OpenOptions::new().append(true).open(folder.path().join("lab.box")).expect("it is there");
+    packed.write_all(b"one more").expect("written");
+    drop(packed);
+    let out = Command::new("vagrant").args(["up", "--provider=libvirt"]).current_dir(folder.path()).output();
+    let out = out.expect("scripts/libvirt.sh install");
+    let told = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(!out.status.success() && told.to_lowercase().contains("checksum"), "{told}");
+    let all = fs::read_dir(folder.path().join("libvirt")).expect("there").flatten();
+    let bases = all.filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?.strip_suffix(".xml")?.to_owned();
+        (!name.ends_with(['n', 'l'])).then_some(name)
+    });
+    for base in bases {
+        assert_eq!(names("list", &base), [""; 0], "no machine was made of it");
+        let down = Command::new("./libvirt.sh").args(["down", &base]).current_dir(folder.path()).status();
+        assert!(down.expect("it starts").success());
+        assert_eq!(names("net-list", &base), [""; 0]);
+    }
     lab.nothing_left();
 }
 

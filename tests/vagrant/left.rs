@@ -3,8 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use calicolab::cluster::lease::Leases;
-
+use crate::files::{self, list};
 use crate::lab::Lab;
 use crate::libvirt::{names, vagrant_home};
 use crate::story::base;
@@ -20,17 +19,9 @@ pub fn left(lab: &Lab) -> Vec<String> {
         left.extend(pool.exists().then(|| format!("the pool's folder {}", pool.display())));
     }
     let folder = lab.home().display().to_string();
-    let list = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
-    left.extend(list(&vagrant_home().join("boxes")).map(|path| format!("box {}", path.display())));
+    left.extend(list(&vagrant_home().join("boxes")).into_iter().map(|path| format!("box {}", path.display())));
     let index = fs::read_to_string(vagrant_home().join("data/machine-index/index")).unwrap_or_default();
     left.extend(index.contains(&folder).then(|| "a machine in Vagrant's index".to_owned()));
-    for lease in list(Leases::default_path()) {
-        if fs::read_to_string(&lease).is_ok_and(|text| text.contains(&folder)) {
-            left.push(format!("lease {}", lease.display()));
-        }
-    }
-    left.extend(
-        list(lab.temp()).chain(list(&lab.home().join("clusters"))).map(|path| format!("file {}", path.display())),
-    );
+    left.extend(files::left(lab));
     left
 }

@@ -6,6 +6,8 @@
 mod bad_luck;
 #[path = "../support/contract.rs"]
 mod contract;
+#[path = "../support/files.rs"]
+mod files;
 #[path = "../containers/lab.rs"]
 mod lab;
 mod left;
@@ -13,6 +15,8 @@ mod libvirt;
 #[path = "../support/product.rs"]
 mod product;
 mod story;
+#[path = "../support/suite.rs"]
+mod suite;
 #[path = "../support/waiting.rs"]
 mod waiting;
 
@@ -20,7 +24,7 @@ use std::process::ExitCode;
 
 use calicolab::machine::qemu::Qemu;
 use calicolab::machine::vagrant::Vagrant;
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 
 /// Says that libvirt is there; the folder of its process ids and of Vagrant's home.
 const FOLDER: &str = "CALICOLAB_TEST_LIBVIRT";
@@ -33,15 +37,7 @@ fn main() -> ExitCode {
     if std::env::var_os(FOLDER).is_none() && !arguments.list {
         return libvirt::beside();
     }
-    let mut trials = Vec::new();
-    for (theme, all) in [("story", story::ALL), ("bad_luck", bad_luck::ALL)] {
-        trials.extend(all.iter().map(|&(name, test)| {
-            Trial::test(format!("{theme}::{name}"), move || {
-                test();
-                Ok(())
-            })
-        }));
-    }
+    let themes = [("story", story::ALL), ("bad_luck", bad_luck::ALL)];
     // Emulated machines of several tests at once would not fit the hosts this is for.
-    libtest_mimic::run(&Arguments { test_threads: Some(1), ..arguments }, trials).exit_code()
+    suite::run(&Arguments { test_threads: Some(1), ..arguments }, &themes)
 }

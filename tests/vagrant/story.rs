@@ -29,6 +29,7 @@ fn contract_of_providers() {
     let name = |lab: &Lab| format!("{}-calico-01", base(lab, "primer"));
     contract(&Beside {
         until: Until::Reached,
+        keeps: false,
         foreign: &|lab| foreign(&name(lab)),
         untouched: &|lab| names("list", &base(lab, "primer")) == [name(lab)],
         gone: &|lab| drop(ok(&["undefine", &name(lab)])),
@@ -67,19 +68,22 @@ fn plain_vagrant_needs_nothing_of_us() {
     // It is somebody's by now.
     let told = lab.ends(&["vagrantfile", "primer", "-o", &path], 11);
     assert!(told.contains("something in it already"), "{told}");
-    let vagrant = |words: &[&str]| {
+    let run = |words: &[&str]| {
         let out = Command::new("vagrant").args(words).current_dir(folder.path()).output();
-        let out = out.expect("scripts/libvirt.sh install");
+        out.expect("scripts/libvirt.sh install")
+    };
+    let vagrant = |words: &[&str]| {
+        let out = run(words);
         let said = String::from_utf8_lossy(&out.stdout).into_owned();
         assert!(out.status.success(), "vagrant {words:?}: {said}{}", String::from_utf8_lossy(&out.stderr));
         said
     };
     vagrant(&["validate"]);
     vagrant(&["up", "--provider=libvirt"]);
-    let mut said = String::new();
+    // The unit that starts BIRD may still be on its way when Vagrant says that the machine is up.
     crate::lab::eventually("the session is Established", || {
-        said = vagrant(&["ssh", "calico-01", "-c", "sudo birdc show protocols"]);
-        said.contains("Established").then_some(())
+        let out = run(&["ssh", "calico-01", "-c", "sudo birdc show protocols"]);
+        String::from_utf8_lossy(&out.stdout).contains("Established").then_some(())
     });
     vagrant(&["destroy", "-f"]);
     let all = std::fs::read_dir(folder.path().join("libvirt")).expect("there").flatten();

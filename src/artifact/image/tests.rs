@@ -44,6 +44,7 @@ async fn a_downloaded_disk_boots_by_its_own_boot_loader() {
             user: "lab".into(),
             arch: Arch::Amd64,
             runs: Vec::new(),
+            cgroups: None,
             note: String::new(),
         };
         let (events, _told) = Events::channel();

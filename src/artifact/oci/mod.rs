@@ -6,6 +6,7 @@ mod login;
 mod manifest;
 mod pull;
 mod registry;
+pub mod saved;
 mod tag;
 
 use std::collections::BTreeSet;

@@ -6,6 +6,8 @@ use std::process::{Child, Command, Stdio};
 use super::*;
 
 const FILE: &str = "CALICOLAB_TEST_LOCK";
+/// Set where the other process is to have a child that has the lock too.
+const CHILD: &str = "CALICOLAB_TEST_LOCK_CHILD";
 
 /// The other process: takes the lock named by the environment, says what came of it, and waits to be told to end.
 #[test]
@@ -17,8 +19,15 @@ fn as_another_process() {
         Err(LockError::Held(_)) => "held",
         Err(LockError::Io(_)) => "io",
     };
+    let child = taken.as_ref().ok().filter(|_| std::env::var_os(CHILD).is_some()).map(|lock| {
+        rustix::io::fcntl_setfd(&lock.file, rustix::io::FdFlags::empty()).expect("inherited");
+        Command::new("cat").stdout(Stdio::null()).spawn().expect("cat starts")
+    });
     writeln!(io::stdout(), "\nanswer {answer}").expect("the parent reads");
-    let _ = io::stdin().read_line(&mut String::new());
+    match child {
+        Some(mut child) => drop(child.wait()),
+        None => drop(io::stdin().read_line(&mut String::new())),
+    }
 }
 
 /// Another process at the lock, and its answer.
@@ -29,15 +38,19 @@ fn another(path: &Path) -> (Child, String) {
 }
 
 fn start(path: &Path) -> Child {
-    Command::new(std::env::current_exe().expect("this binary"))
+    program(path).spawn().expect("this binary runs")
+}
+
+fn program(path: &Path) -> Command {
+    let mut program = Command::new(std::env::current_exe().expect("this binary"));
+    program
         .args(["--exact", "cluster::lock::tests::as_another_process", "--nocapture"])
         .env(FILE, path)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         // The harness of a child whose answer has been read complains that nobody reads the rest.
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("this binary runs")
+        .stderr(Stdio::null());
+    program
 }
 
 fn answer(child: &mut Child) -> String {
@@ -65,6 +78,37 @@ fn the_next_one_is_told_who_holds_it_until_that_one_is_killed() {
     assert_eq!(holder(&path).map(|by| by.verb), Some("down".into()));
     drop(lock);
     assert_eq!(holder(&path), None, "a finished run holds nothing");
+}
+
+fn take(path: &Path) -> Result<Lock, StateError> {
+    Lock::take(path, "down").map_err(|error| match error {
+        LockError::Held(by) => StateError::Held { cluster: "demo".parse().expect("a name"), by },
+        LockError::Io(error) => StateError::io("locked", path)(error),
+    })
+}
+
+#[tokio::test]
+async fn what_a_killed_run_had_begun_is_waited_for_and_who_lives_is_not() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("lock");
+    let mut run = program(&path).env(CHILD, "1").spawn().expect("this binary runs");
+    assert_eq!(answer(&mut run), "taken");
+    let mut asked = 0;
+    let refused = after_the_dead(|| {
+        asked += 1;
+        take(&path)
+    });
+    assert!(matches!(refused.await, Err(StateError::Held { by: Some(_), .. })));
+    assert_eq!(asked, 1);
+
+    run.kill().expect("SIGKILL is sent");
+    let stdin = run.stdin.take();
+    run.wait().expect("it ends");
+    assert!(matches!(take(&path), Err(StateError::Held { by: None, .. })), "its child has it");
+    let ends = async { drop(stdin) };
+    let (taken, ()) = tokio::join!(after_the_dead(|| take(&path)), ends);
+    assert_eq!(holder(&path).map(|by| by.pid), Some(std::process::id()));
+    drop(taken.expect("its child is gone"));
 }
 
 #[test]

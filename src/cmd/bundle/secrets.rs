@@ -37,8 +37,14 @@ impl Secrets {
         Self { own }
     }
 
-    /// The text without them.
+    /// The text without them. What is JSON stays JSON.
     pub(super) fn removed(&self, text: &str) -> String {
+        if text.trim_start().starts_with(['{', '['])
+            && let Ok(mut value) = serde_json::from_str::<Value>(text)
+        {
+            self.removed_within(&mut value);
+            return format!("{value:#}\n");
+        }
         let mut text = without_keys(text);
         for own in &self.own {
             if text.contains(own) {
@@ -50,15 +56,30 @@ impl Secrets {
         clean
     }
 
-    /// The same for every text within a value.
+    /// The same for every text within a value: what a key like `token` names, too, and the value of a variable that is
+    /// called so, as Kubernetes writes them.
     pub(super) fn removed_within(&self, value: &mut Value) {
         match value {
             Value::String(text) => *text = self.removed(text),
             Value::Array(all) => all.iter_mut().for_each(|one| self.removed_within(one)),
-            Value::Object(all) => all.values_mut().for_each(|one| self.removed_within(one)),
+            Value::Object(all) => {
+                let variable = all.get("name").and_then(Value::as_str).is_some_and(secret);
+                for (key, one) in all {
+                    match one {
+                        Value::String(text) if secret(key) || variable && key == "value" => REMOVED.clone_into(text),
+                        one => self.removed_within(one),
+                    }
+                }
+            }
             _ => {}
         }
     }
+}
+
+/// Whether a word names a secret.
+fn secret(word: &str) -> bool {
+    let word = word.to_ascii_lowercase();
+    WORDS.iter().any(|one| word.contains(one))
 }
 
 /// Without the bodies of private keys, whether their lines end really or as `\n` in a string.
@@ -143,7 +164,7 @@ mod tests {
             (format!("{{\"key\":\"-----BEGIN EC PRIVATE KEY-----\\n{body}"), "{\"key\":\"(removed)"),
             ("  password \"hunter2hunter2\";\n".into(), "  password \"(removed)\";\n"),
             ("ETCD_PASSWORD=hunter2hunter2 next\n".into(), "ETCD_PASSWORD=(removed) next\n"),
-            ("{\"token\": \"hunter2hunter2\", \"a\": 1}".into(), "{\"token\": \"(removed)\", \"a\": 1}"),
+            ("x {\"token\": \"hunter2hunter2\", \"a\": 1}".into(), "x {\"token\": \"(removed)\", \"a\": 1}"),
             ("Authorization: Bearer hunter2hunter2\n".into(), "Authorization: Bearer (removed)\n"),
         ] {
             let clean = secrets.removed(&planted);
@@ -154,6 +175,13 @@ mod tests {
         for plain in [certificate, "no password is set here\n", "the passwords differ; a token ring\n", "ä secret\n"] {
             assert_eq!(secrets.removed(plain), plain);
         }
+        // Within JSON nothing but values goes, and a text that is JSON is read as such.
+        let env =
+            serde_json::json!([{"name": "ETCD_PASSWORD", "value": "hunter2hunter2"}, {"name": "a", "value": "b"}]);
+        let object = serde_json::json!({"token": "hunter2hunter2", "secret": {"items": [1]}, "env": env, "last": env.to_string()});
+        let clean: Value = serde_json::from_str(&secrets.removed(&object.to_string())).expect("JSON still");
+        assert!(!clean.to_string().contains("hunter2"), "{clean}");
+        assert_eq!((&clean["secret"]["items"][0], &clean["env"][1]["value"]), (&1.into(), &"b".into()));
         let mut value = serde_json::json!({"a": [format!("x {body}")], "n": 1});
         secrets.removed_within(&mut value);
         assert_eq!(value, serde_json::json!({"a": ["x (removed)"], "n": 1}));

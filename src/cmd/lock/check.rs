@@ -39,7 +39,7 @@ pub fn check(cx: &Cx<'_>, labs: &[String]) -> Result<Vec<Checked>, Failure> {
     for name in names {
         let text = cx.library.lab(&name).map_err(unread)?;
         let lab = Lab::read(&name, &text.text, &text.shown, &[], &images);
-        let own = cx.own_locks.join(name.as_str()).join("lock.yaml");
+        let own = draft::own_lock(cx, &name, &[]);
         let lock = match cx.library.lock_text(&name, Some(&own)).map_err(unread)? {
             Some(text) => PlacedLock::read(&text.text, &text.shown),
             None => PlacedLock::read("schema: 1\npins: []\n", &format!("labs/{name}/lock.yaml")),

@@ -7,7 +7,7 @@ use crate::artifact::FetchError;
 use crate::artifact::apt::Archive;
 use crate::artifact::store::{Reach, Store};
 use crate::cmd::cx::Cx;
-use crate::cmd::draft::complete;
+use crate::cmd::draft::{Draft, complete};
 use crate::cmd::fetch::not_fetched;
 use crate::failure::{Exit, Failure};
 use crate::install::manifest::{EditError, Edited, as_applied, upstream};
@@ -18,22 +18,27 @@ use crate::lab::plan::Plan;
 mod tests;
 
 /// The manifests of a plan with its edits in them, out of the cache alone. What only `up` makes is named in its place.
-pub async fn manifests(cx: &Cx<'_>, plan: &Plan) -> Result<Vec<Edited>, Failure> {
+pub async fn manifests(cx: &Cx<'_>, draft: &Draft, plan: &Plan) -> Result<Vec<Edited>, Failure> {
     let Some(calico) = &plan.calico else {
         let none = Failure::new(Exit::Usage, "plan.manifests", format!("show the manifests of {}", plan.lab));
         return Err(none.because_text("the lab installs no Calico by manifests").hint("calicolab labs matrix"));
     };
     if calico.manifests.iter().any(|file| plan.missing.iter().any(|wanted| wanted.name == file.of)) {
-        complete(plan)?;
+        complete(draft, plan)?;
     }
-    let store = Store::new(cx.cache.clone(), plan.lab.clone(), Reach::Offline, Archive::of_host());
-    let files = upstream(&store, plan, &cx.events).await.map_err(|error| not_there(&error, plan))?;
     let secret = wants_client(plan).then_some(EtcdClient {
         ca: "the lab's own authority, made by up",
         cert: "a client's certificate, made by up",
         key: "its key, made by up",
     });
-    as_applied(plan, &files, secret.as_ref()).map_err(|error| not_edited(&error, plan))
+    made(cx, plan, secret.as_ref()).await
+}
+
+/// The same with what only a cluster has: its Calico's certificate and key, where it shows one to an etcd.
+pub async fn made(cx: &Cx<'_>, plan: &Plan, client: Option<&EtcdClient<'_>>) -> Result<Vec<Edited>, Failure> {
+    let store = Store::new(cx.cache.clone(), plan.lab.clone(), Reach::Offline, Archive::of_host());
+    let files = upstream(&store, plan, &cx.events).await.map_err(|error| not_there(&error, plan))?;
+    as_applied(plan, &files, client).map_err(|error| not_edited(&error, plan))
 }
 
 fn not_there(error: &FetchError, plan: &Plan) -> Failure {

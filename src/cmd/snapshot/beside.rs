@@ -24,8 +24,7 @@ pub async fn restore(cx: &Cx<'_>, cluster: &ClusterName, want: &Want, name: &Clu
     let steps = vec![Step::Check, Step::Restore, Step::Prove];
     cx.events.tell(Event::Begin { verb: "snapshot restore".into(), cluster: name.to_string(), steps });
     // The point must not go while it is read.
-    let lock = || cx.home.lock(cluster).map_err(|error| not_locked(cluster, &error));
-    let held = if alone(cx, cluster) { None } else { Some(lock()?) };
+    let held = if alone(cx, cluster) { None } else { Some(cx.locked(cluster).await?) };
     let from = points::of(cx, cluster);
     let point = chosen(&from, want.point.as_ref())?;
     let lab = from.folder(&point.name).join(LAB_FOLDER);
@@ -53,7 +52,7 @@ pub async fn restore(cx: &Cx<'_>, cluster: &ClusterName, want: &Want, name: &Clu
         last_proof: None,
         ..then
     };
-    let mut locked = cx.home.create(state).map_err(|error| not_locked(name, &error))?;
+    let mut locked = cx.created(state).await.map_err(|error| not_locked(name, &error))?;
     let (points, place) = (points::of(cx, name), cx.place(name)?);
     let old_key = lab.join("ssh").join("key");
     let site = Site {

@@ -59,13 +59,13 @@ pub fn put_aside(cx: &Cx<'_>, cluster: &ClusterName) -> Result<usize, Failure> {
 }
 
 /// Make the cluster again that one of the points kept is of, without its machines.
-pub fn make_again(cx: &Cx<'_>, cluster: &ClusterName, name: &PointName) -> Result<(), Failure> {
+pub async fn make_again(cx: &Cx<'_>, cluster: &ClusterName, name: &PointName) -> Result<(), Failure> {
     let (kept, own) = (kept_folder(cx, cluster), cx.home.folder(cluster));
     let points = Points::of(&kept);
     let point = points.read(name).map_err(|error| of_point("find the point", &error))?;
     let lab = points.folder(name).join(LAB_FOLDER);
     let state = state_of(&lab).ok_or_else(|| unread(&point, &lab))?;
-    let locked = cx.home.create(ClusterState { phase: Phase::Stopped, ..state });
+    let locked = cx.created(ClusterState { phase: Phase::Stopped, ..state }).await;
     let locked = locked.map_err(|error| not_locked(cluster, &error))?;
     let made = || -> io::Result<()> {
         for file in LAB.iter().filter(|file| **file != "state.json") {

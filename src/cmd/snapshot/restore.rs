@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
+use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cluster::home::Locked;
@@ -13,6 +14,7 @@ use crate::command::Argv;
 use crate::durable;
 use crate::event::{Event, Step};
 use crate::failure::{Exit, Failure};
+use crate::install::pki::{self, Pki};
 use crate::lab::name::{ClusterName, NodeName, PerNode, PointName};
 use crate::lab::plan::{LabNet, Plan};
 use crate::machine::ability::{Save, Slot};
@@ -52,9 +54,9 @@ pub async fn restore(cx: &Cx<'_>, cluster: &ClusterName, want: &Want) -> Result<
     cx.events.tell(Event::Begin { verb: "snapshot restore".into(), cluster: cluster.to_string(), steps });
     if alone(cx, cluster) {
         let point = chosen(&points::of(cx, cluster), want.point.as_ref())?;
-        aside::make_again(cx, cluster, &point.name)?;
+        aside::make_again(cx, cluster, &point.name).await?;
     }
-    let mut locked = cx.home.lock(cluster).map_err(|error| not_locked(cluster, &error))?;
+    let mut locked = cx.locked(cluster).await?;
     let (provider, ability) = ability(cx, locked.state().provider)?;
     let (points, place) = (points::of(cx, cluster), cx.place(cluster)?);
     let point = chosen(&points, want.point.as_ref())?;
@@ -145,7 +147,20 @@ pub(super) async fn fit(points: &Points, point: &Point, ability: &dyn Save) -> R
         return Err(failure.hint("bring it back where it was saved, or begin anew: calicolab up --recreate"));
     }
     points.check(point).await.map_err(|error| of_point(doing(), &error))?;
+    in_date(point, &points.folder(&point.name).join(LAB_FOLDER), pki::today())?;
     Ok(((), format!("`{}` is whole: {} right", point.name, counted(point.files.len(), "digest"))))
+}
+
+/// What ended while the lab was away cannot be proven: its datastore would refuse every node. Said here, and not when the
+/// machines are gone that run now.
+fn in_date(point: &Point, lab: &Path, today: Date) -> Result<(), Failure> {
+    let Some(ended) = Pki::ended(&lab.join("pki"), today) else { return Ok(()) };
+    let failure = Failure::new(Exit::HostUnfit, "point.expired", format!("bring back `{}`", point.name));
+    let why = format!("its certificates ({}) ended on {}, and here it is {today}", ended.of.join(", "), ended.day);
+    Err(failure
+        .because_text(why)
+        .hint(format!("begin anew, with new ones: calicolab up {} --recreate", point.lab))
+        .hint("if this host's clock is wrong, set it"))
 }
 
 async fn running(provider: &dyn Provider, place: &Place) -> Result<Vec<NodeName>, Failure> {

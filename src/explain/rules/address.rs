@@ -108,3 +108,25 @@ pub(in super::super) fn no_neighbour(facts: &Facts<'_>, from: &NodeName, to: &No
     };
     Ok(found(says, sides, remedy))
 }
+
+/// The peer's address is kept with a MAC that no node has, and nobody asks again.
+pub(in super::super) fn wrong_neighbour(facts: &Facts<'_>, from: &NodeName, to: &NodeName) -> Judged {
+    let address = facts.part(to).address;
+    let neighbours = facts.neighbours(from)?;
+    let kept = neighbours.iter().find(|one| one.address == address);
+    let Some((kept, mac)) = kept.and_then(|one| Some((one, one.mac.as_deref()?))) else {
+        return Err(not(format!("{from} keeps no MAC of {address}")));
+    };
+    for node in facts.plan.nodes.names() {
+        if facts.links(node)?.iter().any(|link| link.mac.eq_ignore_ascii_case(mac)) {
+            return Err(not(format!("{from} knows {address} by a card of {node}")));
+        }
+    }
+    let own = facts.lab_link(to)?.map_or_else(|| "no card".to_owned(), |link| link.mac);
+    let says = format!("{from} sends what is for {to} to the MAC {mac}, which no node has");
+    let sides = vec![
+        side(from, format!("{address} is at {mac} on {}, {}", kept.device, kept.state.join(" "))),
+        side(to, format!("its card is {own}")),
+    ];
+    Ok(found(says, sides, facts.on(from, &format!("ip neigh del {address} dev {}", kept.device))))
+}

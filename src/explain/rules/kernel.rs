@@ -37,6 +37,17 @@ pub(in super::super) fn peer_route(facts: &Facts<'_>, from: &NodeName, to: &Node
     Ok(found(format!("{from} does not reach {to} by {device}"), sides, remedy))
 }
 
+/// Without its kernel protocol BIRD knows all routes, and nobody goes by them.
+pub(in super::super) fn kernel_off(facts: &Facts<'_>, node: &NodeName, _: &NodeName) -> Judged {
+    let Some(bird) = facts.bird(node)? else { return Err(not(format!("BIRD does not answer on {node}"))) };
+    let Some(off) = bird.of_kind("Kernel").filter(|one| one.state.eq_ignore_ascii_case("down")) else {
+        return Err(not(format!("BIRD on {node} gives its routes to the kernel")));
+    };
+    let says = format!("BIRD on {node} does not give its routes to the kernel: {} is down", off.name);
+    let saw = format!("{} is {}", off.name, off.state);
+    Ok(found(says, vec![side(node, saw)], facts.on(node, &format!("birdc enable {}", off.name))))
+}
+
 /// iBGP's next hops are resolved by the routes of devices: without them all is Established and nothing goes.
 pub(in super::super) fn no_direct(facts: &Facts<'_>, node: &NodeName, _: &NodeName) -> Judged {
     let Some(bird) = facts.bird(node)? else { return Err(not(format!("BIRD does not answer on {node}"))) };

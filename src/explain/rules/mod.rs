@@ -4,6 +4,7 @@ pub(super) mod address;
 pub(super) mod filter;
 pub(super) mod intent;
 pub(super) mod kernel;
+pub(super) mod kubernetes;
 pub(super) mod machine;
 pub(super) mod names;
 pub(super) mod pods;

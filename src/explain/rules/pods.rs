@@ -2,8 +2,9 @@
 
 use super::super::Judged;
 use super::super::facts::{Facts, TUNNELS, found, not, side};
+use super::kubernetes;
 use crate::lab::name::NodeName;
-use crate::node::files::{CNI, OWN_CNI};
+use crate::node::files::{CNI, own_cni};
 
 pub(in super::super) fn no_forwarding(facts: &Facts<'_>, node: &NodeName, _: &NodeName) -> Judged {
     let off = facts.files(node)?.forwards_not;
@@ -17,25 +18,33 @@ pub(in super::super) fn no_forwarding(facts: &Facts<'_>, node: &NodeName, _: &No
 }
 
 pub(in super::super) fn cni_missing(facts: &Facts<'_>, node: &NodeName, _: &NodeName) -> Judged {
-    let networks = facts.files(node)?.cni;
-    if networks.iter().any(|name| name == OWN_CNI) {
-        return Err(not(format!("{CNI}/{OWN_CNI} is on {node}")));
+    let (networks, own) = (facts.files(node)?.cni, own_cni(facts.plan.installer));
+    if networks.iter().any(|name| name == own) {
+        return Err(not(format!("{CNI}/{own} is on {node}")));
     }
     let saw = if networks.is_empty() { "nothing".to_owned() } else { networks.join(", ") };
-    let remedy = format!(
-        "calicolab cp --name {0} OTHER-NODE:{CNI}/{OWN_CNI} . (and change its ranges to {1})",
-        facts.plan.cluster,
-        facts.part(node).block
-    );
-    Ok(found(format!("{node} has no {CNI}/{OWN_CNI}"), vec![side(node, format!("{CNI} has {saw}"))], remedy))
+    let remedy = if facts.plan.installer.has_kubernetes() {
+        // Its init container writes the file.
+        let pods = format!("-n kube-system delete pod -l k8s-app=calico-node --field-selector spec.nodeName={node}");
+        kubernetes::kubectl(facts, &pods)
+    } else {
+        format!(
+            "calicolab cp --name {0} OTHER-NODE:{CNI}/{own} . (and change its ranges to {1})",
+            facts.plan.cluster,
+            facts.part(node).block
+        )
+    };
+    let mut sides = vec![side(node, format!("{CNI} has {saw}"))];
+    sides.extend(kubernetes::unready(facts, node));
+    Ok(found(format!("{node} has no {CNI}/{own}"), sides, remedy))
 }
 
 pub(in super::super) fn cni_foreign(facts: &Facts<'_>, node: &NodeName, _: &NodeName) -> Judged {
-    let networks = facts.files(node)?.cni;
-    let Some(first) = networks.first().filter(|first| first.as_str() < OWN_CNI) else {
-        return Err(not(format!("no network comes before {OWN_CNI} on {node}")));
+    let (networks, own) = (facts.files(node)?.cni, own_cni(facts.plan.installer));
+    let Some(first) = networks.first().filter(|first| first.as_str() < own) else {
+        return Err(not(format!("no network comes before {own} on {node}")));
     };
-    let says = format!("pods of {node} are given {first}, which comes before {OWN_CNI}");
+    let says = format!("pods of {node} are given {first}, which comes before {own}");
     let saw = format!("{CNI} has {}", networks.join(", "));
     Ok(found(says, vec![side(node, saw)], facts.on(node, &format!("rm {CNI}/{first}"))))
 }

@@ -44,16 +44,24 @@ fn none_listens(facts: &Facts<'_>, node: &NodeName) -> Result<bool, Clear> {
     Ok(!all.is_empty() && all.iter().all(|one| one.port != 179))
 }
 
+/// Silence alone is no cause: a node that is too busy answers too late. A process that was stopped answers nobody.
 pub(in super::super) fn bird_hung(facts: &Facts<'_>, node: &NodeName, _: &NodeName) -> Judged {
     if facts.bird(node)?.is_some() {
         return Err(not(format!("BIRD answers on {node}")));
     }
-    let Some(unit) = facts.unit(node, "bird")?.filter(crate::node::unit::Unit::works) else {
+    let Some(process) = facts.process(node, "bird")? else {
         return Err(not(format!("BIRD does not run on {node}")));
     };
-    let saw = format!("{unit}, and it does not answer birdc");
-    let remedy = facts.on(node, "sh -c 'systemctl kill -s CONT bird; systemctl restart bird'");
-    Ok(found(format!("BIRD on {node} runs and does not answer"), with_far(facts, node, saw), remedy))
+    if !process.stopped() {
+        let again = facts.on(node, "timeout 10 birdc show status");
+        let state = facts.on(node, &format!("cat /proc/{}/stat", process.pid));
+        return Err(Clear::Open(format!(
+            "{again}; if it is silent again, {state} twice: `D`, or no more time used, is hung"
+        )));
+    }
+    let saw = format!("process {} is stopped (state {}), and it does not answer birdc", process.pid, process.state);
+    let remedy = facts.on(node, &format!("kill -CONT {}", process.pid));
+    Ok(found(format!("BIRD on {node} is stopped and does not answer"), with_far(facts, node, saw), remedy))
 }
 
 pub(in super::super) fn port_taken(facts: &Facts<'_>, node: &NodeName, _: &NodeName) -> Judged {

@@ -1,7 +1,7 @@
 //! Faults of addresses and of the lab network: cards, loss, delay, size.
 
 use super::super::{Fault, Honest};
-use super::fault;
+use super::{fault, primer};
 use crate::proof::check::Layer;
 
 pub(super) const ALL: &[Fault] = &[
@@ -12,14 +12,14 @@ pub(super) const ALL: &[Fault] = &[
         r#"ip link set "$DEVICE" down"#,
         r#"ip link set "$DEVICE" up; network"#,
     ),
-    fault(
+    primer(fault(
         "address-missing",
         Layer::Address,
         "the lab card has lost its address",
         r#"ip address del "$ADDRESS/$PREFIX" dev "$DEVICE""#,
         // BIRD gives up a socket that it could not bind, until it is started again.
         "network; systemctl restart bird",
-    ),
+    )),
     fault(
         "address-twice",
         Layer::Address,

@@ -1,6 +1,7 @@
 //! Faults of BGP: its port, its daemon, and what two ends must agree about.
 
 use super::super::{Fault, Victim};
+use super::primer;
 use crate::proof::check::Layer;
 
 /// Seen in the sessions of the node.
@@ -64,9 +65,9 @@ anew"#,
             NO_RULES,
         )
     },
-    fault("bird-stopped", "BIRD is stopped", "systemctl stop bird", "systemctl start bird"),
-    fault("bird-hung", "BIRD runs and does nothing", "systemctl kill -s STOP bird", "systemctl kill -s CONT bird"),
-    fault(
+    primer(fault("bird-stopped", "BIRD is stopped", "systemctl stop bird", "systemctl start bird")),
+    fault("bird-hung", "BIRD is there and does nothing", r#"kill -STOP "$(bird)""#, r#"kill -CONT "$(bird)""#),
+    primer(fault(
         "port-taken",
         "another daemon has port 179 before BIRD",
         r#"systemctl stop bird
@@ -80,30 +81,35 @@ for try in 1 2 3 4 5 6 7 8 9 10; do
 done
 systemctl start bird"#,
         "systemctl stop other-speaker; systemctl restart bird",
-    ),
+    )),
     fault(
         "session-disabled",
         "one session is disabled by hand",
         r#"birdc disable "$(with "$PEER_ADDRESS")""#,
         r#"birdc enable "$(with "$PEER_ADDRESS")""#,
     ),
-    fault(
+    primer(fault(
         "peer-missing",
         "one session is missing in bird.conf",
         r#"conf "/^protocol bgp .*_$(echo "$PEER_ADDRESS" | tr . _) /,/^}/d""#,
         "unconf",
-    ),
-    fault(
+    )),
+    primer(fault(
         "wrong-as",
         "bird.conf has a wrong AS of its own",
         r"conf 's/^  local \(.*\) as .*/  local \1 as 64999;/'",
         "unconf; anew",
-    ),
-    fault(
+    )),
+    primer(fault(
         "password",
         "one side has a password",
         r#"conf 's/^template bgp bgp_template {/&\n  password "calicolab-fault";/'"#,
         "unconf; anew",
-    ),
-    fault("router-id", "two nodes have one router id", r#"conf "s/^router id .*/router id $PEER_ADDRESS;/""#, "unconf"),
+    )),
+    primer(fault(
+        "router-id",
+        "two nodes have one router id",
+        r#"conf "s/^router id .*/router id $PEER_ADDRESS;/""#,
+        "unconf",
+    )),
 ];

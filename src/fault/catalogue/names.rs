@@ -1,8 +1,11 @@
 //! Faults of services and names.
 
 use super::super::{Fault, Made, Victim};
-use super::fault;
 use crate::proof::check::Layer;
+
+const fn fault(id: &'static str, seen: Layer, about: &'static str, inject: &'static str, undo: &'static str) -> Fault {
+    super::primer(super::fault(id, seen, about, inject, undo))
+}
 
 /// The file begins by removing what is there.
 const RESTORE: &str = "nft -f /etc/calicolab/services.nft";

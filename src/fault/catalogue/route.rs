@@ -1,7 +1,7 @@
 //! Faults of routes, forwarding and pods' networks.
 
 use super::super::Fault;
-use super::fault;
+use super::{fault, primer};
 use crate::proof::check::Layer;
 
 pub(super) const ALL: &[Fault] = &[
@@ -12,20 +12,20 @@ pub(super) const ALL: &[Fault] = &[
         r#"ip route add "$PEER_ADDRESS/32" via 10.0.2.2 dev "$NAT"; anew"#,
         r#"ip route del "$PEER_ADDRESS/32" via 10.0.2.2 dev "$NAT"; anew"#,
     ),
-    fault(
+    primer(fault(
         "no-direct",
         Layer::Route,
         "BIRD does not know the routes of devices: Established, and nothing goes",
         "conf '/^protocol direct /d'",
         "unconf",
-    ),
-    fault(
+    )),
+    primer(fault(
         "own-block",
         Layer::Route,
         "the node's own block is not announced",
         "birdc disable blocks",
         "birdc enable blocks",
-    ),
+    )),
     Fault {
         explained: "blackhole",
         ..fault(
@@ -80,8 +80,8 @@ END",
         "cni-missing",
         Layer::Packet,
         "the pods' network has no configuration",
-        "keep /etc/cni/net.d/10-calicolab.conf; rm /etc/cni/net.d/10-calicolab.conf",
-        "back /etc/cni/net.d/10-calicolab.conf",
+        r#"keep "/etc/cni/net.d/$CNI"; rm "/etc/cni/net.d/$CNI""#,
+        r#"back "/etc/cni/net.d/$CNI""#,
     ),
     fault(
         "cni-foreign",

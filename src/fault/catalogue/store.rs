@@ -1,11 +1,11 @@
 //! Faults of the machine and of the datastore: clocks, certificates, and what is registered.
 
-use super::super::{Fault, Honest, Made, Victim};
+use super::super::{Fault, Honest, Made, Needs, Victim};
 use crate::proof::check::Layer;
 
 /// Made on the master, seen in what the nodes read.
 const fn fault(id: &'static str, about: &'static str, inject: &'static str, undo: &'static str) -> Fault {
-    Fault { made: Made::AtMaster, ..super::fault(id, Layer::Datastore, about, inject, undo) }
+    super::primer(Fault { made: Made::AtMaster, ..super::fault(id, Layer::Datastore, about, inject, undo) })
 }
 
 const fn at_etcd(id: &'static str, about: &'static str, inject: &'static str, undo: &'static str) -> Fault {
@@ -18,11 +18,10 @@ const BACK_CERTIFICATE: &str =
 
 pub(super) const ALL: &[Fault] = &[
     Fault {
-        made: Made::There,
-        symptom: Some(Layer::Machine),
         honest: Honest::OwnKernel,
-        ..fault(
+        ..super::fault(
             "clock",
+            Layer::Machine,
             "the clock is an hour ahead",
             r#"date -s "@$(($(date +%s) + 3600))""#,
             r#"date -s "@$(($(date +%s) - 3600))""#,
@@ -52,6 +51,17 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -s
 systemctl restart etcd"#,
         BACK_CERTIFICATE,
     ),
+    Fault {
+        needs: Some(Needs::ExpiredCertificate),
+        ..at_etcd(
+            "cert-expired",
+            "the datastore's certificate is out of date",
+            r#"keep /etc/calicolab/pki/etcd.crt
+printf '%s' "$CERTIFICATE" >/etc/calicolab/pki/etcd.crt
+systemctl restart etcd"#,
+            BACK_CERTIFICATE,
+        )
+    },
     fault(
         "wrong-address",
         "the NAT card's address is registered",

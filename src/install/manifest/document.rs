@@ -7,6 +7,7 @@ use serde_saphyr::LitStr;
 
 use super::{EditError, Upstream, near};
 use crate::lab::edit::Object;
+use crate::lab::kubernetes::Instead;
 
 /// One object and all that is in it.
 pub(super) struct Document {
@@ -45,14 +46,16 @@ impl Document {
     }
 
     /// Every container's image becomes the one of `images` that it means, and is never pulled.
-    pub(super) fn take_images_from(&mut self, images: &[String]) -> Result<(), EditError> {
+    pub(super) fn take_images_from(&mut self, images: &[String], own: &[Instead]) -> Result<(), EditError> {
         // A pod's own `spec` is one step up; whatever else has containers makes pods of a template.
         for pod in ["/spec/template/spec", "/spec/jobTemplate/spec/template/spec", "/spec"] {
             for list in ["initContainers", "containers"] {
                 let containers = self.value.pointer_mut(&format!("{pod}/{list}")).and_then(Value::as_array_mut);
                 for container in containers.into_iter().flatten() {
                     let said = container["image"].as_str().unwrap_or_default();
-                    let Some(image) = meant(said, images) else {
+                    let replaced: Vec<String> = own.iter().map(|own| own.image.clone()).collect();
+                    let own = meant(said, &replaced).and_then(|image| own.iter().find(|own| own.image == image));
+                    let Some(image) = own.map(|own| own.by.as_str()).or_else(|| meant(said, images)) else {
                         return Err(EditError::Image {
                             object: self.object.clone(),
                             container: container["name"].as_str().unwrap_or_default().into(),

@@ -46,6 +46,10 @@ spec:
           secret: {secretName: calico-etcd-secrets, defaultMode: 0400}
 "#;
 
+fn edited(files: &[Upstream<'_>], edits: &[Edit], images: &[String]) -> Result<Vec<Edited>, EditError> {
+    super::edited(files, edits, images, &[])
+}
+
 fn images() -> Vec<String> {
     ["other.example/calico/node:v3.0.3", "registry.example/calico/cni:v2.0.1"].map(str::to_owned).into()
 }
@@ -164,4 +168,14 @@ fn what_is_no_object_is_refused_with_its_place() {
     ] {
         assert_eq!(edited(&[Upstream { name: "x", text }], &[], &[]).expect_err(text).to_string(), told);
     }
+}
+
+#[test]
+fn an_image_of_ones_own_takes_the_place_of_the_one_that_is_asked_for() {
+    let text = r#"{"kind": "Pod", "metadata": {"name": "one"}, "spec": {"containers": [
+        {"name": "a", "image": "docker.io/calico/node:v3.21.2"}, {"name": "b", "image": "other:1"}]}}"#;
+    let own = Instead { image: "quay.example/calico/node:v3.21.2".into(), by: "me/node:dev".into() };
+    let out = super::edited(&[Upstream { name: "x", text }], &[], &["docker.io/library/other:1".into()], &[own]);
+    let after = &out.expect("edited")[0].objects[0].after;
+    assert!(after.contains("me/node:dev") && !after.contains("calico/node"), "{after}");
 }

@@ -49,8 +49,9 @@ pub async fn upstream(store: &Store, plan: &Plan, events: &Events) -> Result<Vec
 /// that wants to know who asks.
 pub fn as_applied(plan: &Plan, files: &[Pristine], client: Option<&EtcdClient<'_>>) -> Result<Vec<Edited>, EditError> {
     let Some(calico) = &plan.calico else { return Ok(Vec::new()) };
+    let own = &calico.own;
     let mut edits = calico::edits(plan, calico);
     edits.extend(client.map(calico::secret).into_iter().flatten());
     let files: Vec<Upstream<'_>> = files.iter().map(|file| Upstream { name: &file.name, text: &file.text }).collect();
-    edited(&files, &edits, &calico::images(plan))
+    edited(&files, &edits, &calico::images(plan), own)
 }

@@ -9,8 +9,8 @@ pub(super) const PROXY: &str = "kube-proxy";
 /// The key pair that signs service accounts' tokens.
 pub(super) const SERVICE_ACCOUNTS: &str = "service-accounts";
 /// Those that only the master has.
-pub(super) const MASTER: [&str; 6] =
-    ["kube-apiserver", "etcd-client", "kubelet-client", "admin", "kube-controller-manager", "kube-scheduler"];
+pub(super) const MASTER: [&str; 5] =
+    ["kube-apiserver", "kubelet-client", "admin", "kube-controller-manager", "kube-scheduler"];
 
 /// The group whose members may do everything.
 const MASTERS: Option<&str> = Some("system:masters");
@@ -28,25 +28,11 @@ pub(super) fn certificates(plan: &Plan) -> Vec<Certificate> {
     };
     let mut all = vec![
         Certificate {
-            file: "etcd".into(),
-            common_name: "etcd".into(),
-            group: None,
-            names: [plan.master.as_str(), "localhost", &plan.master_node().address.to_string(), "127.0.0.1"]
-                .map(str::to_owned)
-                .into(),
-            purposes: BOTH,
-        },
-        Certificate {
             file: "kube-apiserver".into(),
             common_name: "kube-apiserver".into(),
             group: None,
             names: api_names(plan),
             purposes: BOTH,
-        },
-        // The authority of all is one: etcd lets in whom this name is given, and nobody else.
-        Certificate {
-            names: vec!["kube-apiserver-etcd-client".into()],
-            ..client("etcd-client", "kube-apiserver-etcd-client", None)
         },
         client("kubelet-client", "kube-apiserver-kubelet-client", MASTERS),
         client("admin", "kubernetes-admin", MASTERS),

@@ -2,10 +2,11 @@
 
 use serde_json::Value as Json;
 
-use super::{Artifact, Installer, Network, On};
+use super::{Artifact, Installer, Network, On, POLICIES, Policy};
 use crate::lab::edit::{Change, Edit, Object, Path};
 use crate::lab::era;
 use crate::lab::file::artifacts::member;
+use crate::lab::images::OsImage;
 use crate::lab::kubernetes::{
     Calico, DATASTORES, DETECTIONS, Datastore, Detection, ENCAPSULATIONS, Encapsulation, Etcd, INSTALLS, ImageArchive,
     Install, Kubernetes, ManifestFile, Release,
@@ -46,6 +47,17 @@ pub(super) fn kubernetes(top: &mut Fields<'_>, installer: Option<&Found<Installe
     fields.end();
     let version = version?;
     Some(Found { value: Kubernetes { version: version.value, etcd }, at: version.at })
+}
+
+/// What isolates the pods of a lab whose installer writes the plugin's file itself.
+pub(super) fn policy(top: &mut Fields<'_>, installer: Option<&Found<Installer>>) -> Policy {
+    let Some(policy) = top.get("policy", scalar::choice(&POLICIES)) else { return Policy::None };
+    if let Some(installer) = installer.filter(|found| found.value != Installer::Coreos) {
+        let message =
+            format!("the installer `{}` takes no `policy`: that is a key of Calico's plugin of 2016", installer.value);
+        top.problem(Problem::new(&policy.at, message).remedy("remove it"));
+    }
+    policy.value
 }
 
 fn etcd(fields: &mut Fields<'_>, node: Node) -> Option<Etcd> {
@@ -100,8 +112,28 @@ pub(super) fn calico(
         install: way,
         manifests: manifests?,
         images: images?,
+        own: Vec::new(),
         edits: edits?,
     })
+}
+
+/// A kubelet that the lab starts needs the control groups of its age. What is left of 2016 is shown on any image.
+pub(super) fn runs_on(
+    top: &mut Fields<'_>,
+    kubernetes: Option<&Found<Kubernetes>>,
+    installer: Option<&Found<Installer>>,
+    (image, fitting): (&Found<String>, &OsImage),
+) {
+    let (Some(kubernetes), Some(cgroups)) = (kubernetes, fitting.cgroups) else { return };
+    if installer.is_some_and(|found| found.value == Installer::Coreos) {
+        return;
+    }
+    if let Some(why) = era::unfit(kubernetes.value.version, cgroups) {
+        // Whichever of the two was asked for on the command line is what does not fit.
+        let at = if matches!(kubernetes.at, Place::Flag { .. }) { &kubernetes.at } else { &image.at };
+        let remedy = "the notes of images.yaml say which kubelets each image is for";
+        top.problem(Problem::new(at, format!("image `{}` {why}", image.value)).remedy(remedy));
+    }
 }
 
 /// The artifacts whose version is the lab's own Kubernetes or Calico, with that version.

@@ -40,6 +40,12 @@ pub enum AddOn {
 }
 
 impl AddOn {
+    /// The name of its file, without the ending.
+    pub fn name(self) -> &'static str {
+        let (_, file) = self.template().rsplit_once('/').unwrap_or_default();
+        file.trim_end_matches(".yaml")
+    }
+
     fn template(self) -> &'static str {
         match self {
             Self::Namespace => "manifests/namespace.yaml",
@@ -64,6 +70,17 @@ pub fn manifests(plan: &Plan, library: &Library) -> Result<Vec<(AddOn, String)>,
         Installer::Primer | Installer::Kubeadm => &[Namespace, Probe, Backends],
     };
     wanted.iter().map(|&add_on| Ok((add_on, manifest(plan, add_on, library)?))).collect()
+}
+
+/// What installing itself applies of them: all of 2016, and DNS where nobody else brings it and the lab has its image.
+pub fn add_ons(plan: &Plan, library: &Library) -> Result<Vec<(AddOn, String)>, RenderError> {
+    match plan.installer {
+        Installer::Coreos => manifests(plan, library),
+        Installer::Binaries if images(plan).contains_key("coredns") => {
+            Ok(vec![(AddOn::Dns, manifest(plan, AddOn::Dns, library)?)])
+        }
+        Installer::Binaries | Installer::Kubeadm | Installer::Primer => Ok(Vec::new()),
+    }
 }
 
 /// One manifest, for the master to apply. `manifests/README.md` says what templates can use.

@@ -178,3 +178,35 @@ fn a_bird_that_does_not_answer_fails_its_own_end() {
     stage.say(bird(&node(1)), 124, "", "");
     assert!(stage.judge(&session(2)).text().contains("it said nothing"));
 }
+
+#[test]
+fn calicoctl_lists_the_planned_peers_and_no_other() {
+    let mut stage = Stage { plan: crate::lab::example::carried("coreos-0.15", &[]), ..Stage::new(3) };
+    let healthy = crate::node::calicoctl::status::tests::HEALTHY.replace("172.18.18.", "198.18.7.");
+    let check = Check::Calicoctl { node: node(1) };
+    let mut told = |text: &str| {
+        stage.on_node(1, crate::node::calicoctl::status::ask(), 0, text);
+        stage.judge(&check)
+    };
+    let good = told(&healthy);
+    assert_eq!((good.passed(), good.text()), (true, "Up 3 hours, 2 peers Established"));
+    for (text, shown) in [
+        ("calico-node container not running\n".to_owned(), "does not run on calico-01"),
+        (healthy.replace("AS Number: 64511", "AS Number: 64512"), "planned is 198.18.7.101 and AS 64511"),
+        (healthy.replace("IP: 198.18.7.101", "IP: 10.0.2.15"), "with 10.0.2.15"),
+        (
+            healthy.replacen(
+                "|   up  | 03:32:40 | Established |",
+                "| start | 03:32:40 | Active        Socket: Connection refused |",
+                1,
+            ),
+            "198.18.7.102 start Active",
+        ),
+        (healthy.replace("198.18.7.103", "198.18.7.104"), "198.18.7.104 up Established"),
+        (healthy.lines().filter(|line| !line.contains(".103")).collect::<Vec<_>>().join("\n"), "lists 1 of 2"),
+        (String::new(), "says nothing"),
+    ] {
+        let verdict = told(&text);
+        assert!(!verdict.passed() && verdict.text().contains(shown), "{shown}: {}", verdict.text());
+    }
+}

@@ -67,7 +67,7 @@ fn served(files: &Mutex<HashMap<String, Vec<u8>>>, path: &str) -> Response {
 fn lab(user: &User, artifacts: &str) -> String {
     let folder = user.path("mine");
     let text = format!(
-        "schema: 1\nabout: a\nimage: debian-12-cloud\ninstaller: kubeadm\nnodes: {{count: 2}}\nkubernetes: {{version: 1.2.3}}\nartifacts:\n{artifacts}"
+        "schema: 1\nabout: a\nimage: ubuntu-20.04\ninstaller: kubeadm\nnodes: {{count: 2}}\nkubernetes: {{version: 1.2.3}}\nartifacts:\n{artifacts}"
     );
     std::fs::create_dir_all(format!("{folder}/labs/mine")).expect("made");
     std::fs::write(format!("{folder}/labs/mine/lab.yaml"), text).expect("written");
@@ -153,16 +153,21 @@ fn what_is_missing_is_told_by_name_with_the_command_that_finds_it() {
     assert_eq!(plan["cluster"], "calico-3-32");
     assert_eq!(plan["missing"][0]["name"], "kube-proxy");
     assert_eq!(plan["network"]["api_name"], "kubernetes.default.svc.cluster.local");
-    for lab in ["calico-3.32", "calico-2.4-etcd", "coreos-0.15"] {
-        let said = user.ends(&["up", lab], Exit::HostUnfit);
+    let said = user.ends(&["up", "coreos-0.15"], Exit::LabInvalid);
+    said.tells(&["lock.incomplete", "kube-ui: ", "calicolab lock coreos-0.15", "a file of your own, by its digest"]);
+    user.ends(&["up", "calico-3.32"], Exit::LabInvalid).tells(&["lock.incomplete", "kube-proxy: ", "calicoctl: "]);
+    for (lab, set) in [("calico-3.32", "calico.install=operator"), ("calico-3.21-kdd", "kubernetes=1.22.17")] {
+        let said = user.ends(&["up", lab, "--set", set], Exit::HostUnfit);
         said.tells(&["installer.none", "labs yet", &format!("calicolab fetch {lab}"), "calicolab up primer"]);
     }
+    user.ends(&["up", "calico-3.32", "--set", "image=ubuntu-20.04"], Exit::LabInvalid)
+        .tells(&["--set image", "cgroup v1, with which kubelets since 1.35 do not start"]);
     assert!(!std::path::Path::new(&user.path("home/clusters")).exists(), "nothing was begun");
     let list = user.ends(&["labs"], Exit::Done).out;
     let line = |lab: &str| list.lines().find(|line| line.starts_with(lab)).expect(lab).to_owned();
     assert!(line("calico-3.32").contains("2 missing") && line("primer").contains("complete"), "{list}");
     assert!(user.ends(&["labs", "show", "coreos-0.15"], Exit::Done).out.contains("calicoctl: no sum of the era"));
-    let unfit = user.ends(&["doctor", "calico-3.32"], Exit::HostUnfit);
+    let unfit = user.ends(&["doctor", "calico-3.32", "--set", "calico.install=operator"], Exit::HostUnfit);
     assert!(unfit.out.contains("no way to install `kubeadm` labs yet"), "{}", unfit.out);
 }
 
@@ -216,6 +221,37 @@ fn digests_are_taken_from_the_upstreams_own_lists() {
     user.ends(&["--labs", &folder, "lock", "--check", "mine"], Exit::Done);
     lock(&[], Exit::Done).tells(&["as it should be"]);
     lock(&["--only", "tol"], Exit::NoSuch).tells(&["did you mean `tool`?"]);
+}
+
+#[test]
+fn a_variant_has_a_lock_of_its_own() {
+    let (user, upstream) = (User::new(), Upstream::new());
+    for version in ["1.2.3", "1.2.4"] {
+        upstream.put(&format!("/{version}/kubectl.sha256"), sha256(version));
+    }
+    upstream.put("/tool.sha256", sha256("tool"));
+    let kubectl = upstream.url("/{version}/kubectl");
+    let of_release =
+        url("kubectl", &kubectl, Some(&format!("{kubectl}.sha256"))).replace("\"1.2\"", "\"{kubernetes}\"");
+    let tool = url("tool", &upstream.url("/tool"), Some(&upstream.url("/tool.sha256")));
+    let folder = lab(&user, &[of_release, tool].concat());
+    let run = |words: &[&str], exit: Exit| user.ends(&[&["--labs", &folder], words].concat(), exit);
+    run(&["lock", "mine"], Exit::Done);
+    let of_the_lab = std::fs::read_to_string(own_lock(&user)).expect("written");
+
+    let other = ["--set", "kubernetes=1.2.4"];
+    run(&[&["plan", "mine"][..], &other].concat(), Exit::LabInvalid)
+        .tells(&["no digest for kubectl", "calicolab lock mine --set kubernetes=1.2.4"]);
+    run(&[&["lock", "mine"][..], &other].concat(), Exit::Done);
+    let own = user.path("config/calicolab/labs/mine/lock-kubernetes-1.2.4.yaml");
+    let own = std::fs::read_to_string(own).expect("written");
+    assert!(own.contains(&sha256("1.2.4")) && own.contains(&sha256("tool")), "{own}");
+    assert_eq!(std::fs::read_to_string(own_lock(&user)).expect("there"), of_the_lab);
+    // Each is found again by the words that made it; what changes no release changes no lock.
+    run(&[&["plan", "mine"][..], &other].concat(), Exit::Done);
+    run(&["plan", "mine", "--set", "nodes.count=3"], Exit::Done);
+    run(&["plan", "mine", "--set", "kubernetes=1.2.5"], Exit::LabInvalid).tells(&["no digest for kubectl"]);
+    run(&["lock", "mine", "--set", "kubernetes=1.2.4"], Exit::Done).tells(&["as it should be"]);
 }
 
 #[test]

@@ -35,9 +35,18 @@ pub fn primer(cluster: &str, nodes: usize) -> Plan {
 /// The plan of one of the tests' own labs of Kubernetes, as if its lock were of nothing but noughts.
 pub fn kubernetes(lab: &str) -> Plan {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
-    let library = Library::open(Some(folder.into())).expect("the labs of the tests");
+    noughts(&Library::open(Some(folder.into())).expect("the labs of the tests"), lab)
+}
+
+/// The plan of one of the product's own labs, its lock the same.
+pub fn carried(lab: &str) -> Plan {
+    noughts(&Library::open(None).expect("the labs in the binary"), lab)
+}
+
+fn noughts(library: &Library, lab: &str) -> Plan {
     let name: LabName = lab.parse().expect("a name");
-    let (lab, mut lock) = labs::read(&library, &name, &[], None).expect("it is right");
+    let (lab, mut lock) = labs::read(library, &name, &[], None).expect("it is right");
+    lock.pins.clear();
     lock.pins.extend(lab.artifacts.iter().map(|artifact| {
         let version = artifact.version.clone().unwrap_or_default();
         Pin {

@@ -21,6 +21,9 @@ fn every_problem_is_told_with_place_and_remedy() {
         ("calico-3.21-kdd", &["kubernetes=1.25.3"], "", ""),
         ("calico-3.21-kdd", &["calico=3.27.0"], "", ""),
         ("calico-3.21-kdd", &["calico=3.32.1", "kubernetes=1.20"], "", ""),
+        ("calico-3.32", &["image=ubuntu-20.04"], "", ""),
+        ("calico-3.14-kubeadm", &[], "image: ubuntu-20.04", "image: debian-13-cloud"),
+        ("calico-3.14-kubeadm", &["kubernetes=1.21.14", "image=debian-12-cloud", "calico.backend=vxlan"], "", ""),
         ("calico-3.21-kdd", &["calico.backend=vxlan"], "", ""),
         ("calico-3.21-kdd", &["calico.datastore=etcd"], "", ""),
         ("calico-3.21-kdd", &["calico.install=operator"], "", ""),
@@ -84,4 +87,15 @@ fn edits_of_a_lab_are_values_of_any_kind() {
     );
     let again: Vec<Edit> = serde_json::from_str(&text).expect("read again");
     assert_eq!(again.len(), 3);
+}
+
+#[test]
+fn only_the_plugin_of_2016_takes_a_policy() {
+    let told = read("primer", &["policy=k8s-annotations"], "", "").expect_err("refused").to_string();
+    assert!(told.contains("the installer `primer` takes no `policy`") && told.contains("remove it"), "{told}");
+    let told = read("coreos-0.15", &["policy=k8s-anotations"], "", "").expect_err("refused").to_string();
+    assert!(told.contains("k8s-annotations"), "{told}");
+    let lab = read("coreos-0.15", &["policy=k8s-annotations", "image=flatcar"], "", "").expect("right");
+    assert_eq!((lab.policy, lab.image.as_str()), (Policy::K8sAnnotations, "flatcar"));
+    assert_eq!(read("coreos-0.15", &[], "", "").expect("right").policy, Policy::None);
 }
