@@ -32,7 +32,11 @@ pub fn count(proof: &Value, kind: &str) -> (usize, usize) {
 
 /// Process ids and command lines of the virtual machines whose files lie in `home`.
 pub fn processes(home: &Path) -> Vec<(String, String)> {
-    let home = home.display().to_string();
+    processes_with(&home.display().to_string())
+}
+
+/// The same of those that have these words in their command lines.
+pub fn processes_with(words: &str) -> Vec<(String, String)> {
     std::fs::read_dir("/proc")
         .expect("procfs")
         .filter_map(Result::ok)
@@ -40,7 +44,7 @@ pub fn processes(home: &Path) -> Vec<(String, String)> {
             let line = std::fs::read(entry.path().join("cmdline")).ok()?;
             Some((entry.file_name().to_string_lossy().into_owned(), String::from_utf8_lossy(&line).replace('\0', " ")))
         })
-        .filter(|(_, line)| line.starts_with("qemu-system") && line.contains(&home))
+        .filter(|(_, line)| line.starts_with("qemu-system") && line.contains(words))
         .collect()
 }
 

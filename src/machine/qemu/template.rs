@@ -64,7 +64,7 @@ pub async fn make(
     let started = node::start(&spec)?;
     let process = Own::of(started.pid)?;
     let run = started.remember(&files)?;
-    node::settled(&own, &files, run.clone(), RUNNING, SETTLED).await?;
+    node::settled(&own, &files, run.clone(), RUNNING, SETTLED.min(limit)).await?;
     waits(&own, &files, run, limit).await?;
     let memory = folder.join(MEMORY);
     sent(&own, &files, &memory).await?;
