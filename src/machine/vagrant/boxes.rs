@@ -33,8 +33,8 @@ fn in_files(names: &Names) -> String {
     name(names).replace('/', "-VAGRANTSLASH-")
 }
 
-/// Take the box from Vagrant, by a call in `folder`, which need not be there. What lies below `kept` (where Vagrant keeps
-/// boxes) is looked at first, since a call takes seconds.
+/// Take the box from Vagrant, by a call in `folder`, which need not be there. What lies below `kept` (where Vagrant
+/// keeps boxes) is looked at first, since a call takes seconds.
 pub async fn remove(kept: &Path, folder: &Path, names: &Names) -> Result<(), ProviderError> {
     let path = kept.join("boxes").join(in_files(names));
     if !path.exists() {

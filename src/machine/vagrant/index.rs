@@ -1,5 +1,5 @@
-//! Vagrant's list of every machine it has made for this user, from which one folder's are taken out. Vagrant itself does
-//! so only from within that folder, and only of machines that it finds noted there.
+//! Vagrant's list of every machine it has made for this user, from which one folder's are taken out. Vagrant itself
+//! does so only from within that folder, and only of machines that it finds noted there.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -19,7 +19,7 @@ const LETS_GO: Patience = Patience { limit: Duration::from_secs(20), pause: Dura
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
     /// Somebody else holds it.
-    #[error("Vagrant's list of machines still has this cluster's: {} is locked ({why}); later: {PRUNE}", path.display())]
+    #[error("{STAY}: {} is locked ({why}); later: {PRUNE}", path.display())]
     Locked {
         /// The lock.
         path: PathBuf,
@@ -27,7 +27,7 @@ pub enum IndexError {
         why: String,
     },
     /// It has another shape than the one that is known.
-    #[error("Vagrant's list of machines still has this cluster's: {} {why}; what takes them out: {PRUNE}", path.display())]
+    #[error("{STAY}: {} {why}; what takes them out: {PRUNE}", path.display())]
     Strange {
         /// The list.
         path: PathBuf,
@@ -35,7 +35,7 @@ pub enum IndexError {
         why: String,
     },
     /// It could not be read or written.
-    #[error("Vagrant's list of machines may still have this cluster's: {}: {source}; what takes them out: {PRUNE}", path.display())]
+    #[error("{STAY}: {}: {source}; what takes them out: {PRUNE}", path.display())]
     Io {
         /// The list, or its lock.
         path: PathBuf,
@@ -43,6 +43,9 @@ pub enum IndexError {
         source: io::Error,
     },
 }
+
+/// What is so in each case.
+const STAY: &str = "Vagrant's list of machines may still have this cluster's";
 
 /// What takes every machine out of the list whose folder is gone.
 const PRUNE: &str = "vagrant global-status --prune";
