@@ -8,9 +8,10 @@ use std::time::Duration;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::client::Client;
+use super::client::{Client, VAGRANT};
 use super::failed;
 use crate::command::{self, Argv};
+use crate::durable;
 use crate::lab::pin::Digest;
 use crate::machine::{Image, Names, ProviderError};
 
@@ -24,7 +25,40 @@ pub fn name(names: &Names) -> String {
 
 /// Whether a volume is the box's disk, which Vagrant itself brings into a pool.
 pub fn is_disk(names: &Names, volume: &str) -> bool {
-    volume.starts_with(&format!("calicolab-VAGRANTSLASH-{}_vagrant_box_image_", names.base()))
+    volume.starts_with(&format!("{}_vagrant_box_image_", in_files(names)))
+}
+
+/// The name as Vagrant and its plugin write it where a slash cannot be.
+fn in_files(names: &Names) -> String {
+    name(names).replace('/', "-VAGRANTSLASH-")
+}
+
+/// Take the box from Vagrant, by a call in `folder`, which need not be there. What lies below `kept` (where Vagrant
+/// keeps boxes) is looked at first, since a call takes seconds.
+pub async fn remove(kept: &Path, folder: &Path, names: &Names) -> Result<(), ProviderError> {
+    let path = kept.join("boxes").join(in_files(names));
+    if !path.exists() {
+        return Ok(());
+    }
+    if is_whole(&path) && command::find(VAGRANT).is_some() {
+        durable::private_folder(folder).map_err(failed("making", folder))?;
+        // Without one Vagrant would read the next above; that of the machines is of no more use.
+        let sheet = folder.join("Vagrantfile");
+        durable::write(&sheet, b"", 0o600).map_err(failed("writing", &sheet))?;
+        let words = ["box", "remove", &name(names), "--all", "--force"];
+        Client::at(folder).verb(&words, "removing the box").await?;
+    }
+    // Of one that was never given to its end Vagrant knows nothing.
+    match fs::remove_dir_all(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("removing", &path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether Vagrant sees a box in this folder: one of a provider, in some version.
+fn is_whole(path: &Path) -> bool {
+    let below = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    below(path).any(|version| below(&version).any(|provider| provider.join("metadata.json").is_file()))
 }
 
 /// The image's disk as a box has it, in `folder`; made under another name and renamed. And its size as a machine
@@ -97,4 +131,32 @@ async fn run(argv: &Argv, doing: &str) -> Result<String, ProviderError> {
 
 fn text(path: &Path) -> Result<String, ProviderError> {
     crate::machine::qemu::args::text(path).map_err(failed("using", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_left_of_a_box_goes_and_that_of_others_stays() {
+        let kept = tempfile::tempdir().expect("a temporary folder");
+        let names = Names::of("calicolab/00000000/demo");
+        remove(kept.path(), &kept.path().join("none"), &names).await.expect("nothing to do");
+        let (boxes, ours) = (kept.path().join("boxes"), in_files(&names));
+        for folder in [ours.clone(), format!("{ours}0"), "debian-VAGRANTSLASH-bookworm64".into()] {
+            fs::create_dir_all(boxes.join(folder).join("0/libvirt")).expect("made");
+        }
+        assert!(!is_whole(&boxes.join(&ours)), "its disk came, and nothing that says so");
+        remove(kept.path(), &kept.path().join("none"), &names).await.expect("removed");
+        assert!(!boxes.join(&ours).exists() && !kept.path().join("none").exists());
+        assert_eq!(fs::read_dir(&boxes).expect("listed").count(), 2);
+    }
+
+    #[test]
+    fn a_box_that_vagrant_sees() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        fs::create_dir_all(folder.path().join("0/libvirt")).expect("made");
+        fs::write(folder.path().join("0/libvirt/metadata.json"), "{}").expect("written");
+        assert!(is_whole(folder.path()));
+    }
 }

@@ -33,6 +33,19 @@ const LEADING: [&str; 9] = [
     "LIBVIRT_DEFAULT_URI",
 ];
 
+/// Where a Vagrant that is called in `folder` keeps what is not one folder's: boxes, and its list of machines.
+pub fn kept(folder: &Path) -> Option<PathBuf> {
+    let home = std::env::home_dir();
+    let Some(named) = std::env::var_os("VAGRANT_HOME").map(PathBuf::from) else {
+        return Some(home?.join(".vagrant.d"));
+    };
+    // As a shell that left it alone.
+    match named.strip_prefix("~") {
+        Ok(below) => Some(home?.join(below)),
+        Err(_) => Some(folder.join(named)),
+    }
+}
+
 /// Vagrant in one folder, which has a Vagrantfile of ours.
 #[derive(Clone, Debug)]
 pub struct Client {

@@ -4,9 +4,8 @@ use std::fs;
 use std::io;
 use std::time::Duration;
 
-use super::client::Client;
 use super::virsh::{Sort, VIRSH, Whose, beginning, names as listed, virsh, whose};
-use super::{boxes, disks, domains, failed, home};
+use super::{boxes, client, disks, domains, failed, home, index};
 use crate::command;
 use crate::machine::{Names, Place, Power, ProviderError};
 use crate::wait::{self, Asked, Patience};
@@ -107,21 +106,12 @@ async fn clear_network(network: &str) -> Result<(), ProviderError> {
     virsh(&["net-undefine", network], "", &doing).await.map(drop)
 }
 
-/// Take out of Vagrant's own lists what is no longer there.
+/// Take out of Vagrant's own lists what is no longer there; also where the cluster's folder was removed by hand.
 async fn forget(place: &Place, names: &Names) -> Result<(), ProviderError> {
     let folder = home(place);
-    if command::find(super::client::VAGRANT).is_none() || !folder.exists() {
-        return Ok(());
+    let Some(kept) = client::kept(&folder) else { return Ok(()) };
+    if let Err(error) = index::forget(&kept, &folder).await {
+        place.events.warn(error.to_string());
     }
-    let client = Client::at(&folder);
-    if folder.join(".vagrant/machines").exists() && folder.join("Vagrantfile").exists() {
-        // What it says of machines that it cannot find is of no use to anybody.
-        let _ = client.verb(&["destroy", "--force"], "removing Vagrant's notes").await;
-    }
-    let name = boxes::name(names);
-    let known = client.verb(&["box", "list", "--machine-readable"], "asking Vagrant for its boxes").await?;
-    if known.lines().any(|line| line.ends_with(&format!(",box-name,{name}"))) {
-        client.verb(&["box", "remove", &name, "--all", "--force"], "removing the box").await?;
-    }
-    Ok(())
+    boxes::remove(&kept, &folder, names).await
 }

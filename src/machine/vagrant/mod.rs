@@ -6,6 +6,7 @@ mod disks;
 mod domains;
 mod end;
 mod host;
+mod index;
 mod plain;
 mod said;
 mod sheet;
