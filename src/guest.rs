@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::lab::name::PerNode;
 
+/// The port of every lab's API server, on its master.
+pub const API_PORT: u16 = 6443;
+
 /// A machine that exists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
@@ -68,6 +71,10 @@ impl std::fmt::Display for Kind {
 pub struct Leased {
     /// For each node the port of 127.0.0.1 that leads to its SSH.
     pub ssh_ports: PerNode<u16>,
+    /// The port of 127.0.0.1 that leads to the master's API server, in labs with Kubernetes, where machines are behind
+    /// ports of this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_port: Option<u16>,
     /// Multicast group and port on loopback that are the lab network's wire.
     pub wire: SocketAddr,
 }

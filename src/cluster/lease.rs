@@ -172,12 +172,18 @@ impl Leases {
         free.get(random_below(free.len())).copied().map(LabNet).ok_or(LeaseError::NoneFree("lab network"))
     }
 
-    /// Lease all that a cluster needs, or nothing: its lab network, a port for each node, a wire. What it may hold
-    /// from a run that died before it could record this is given back first.
-    pub async fn lease<T>(&self, owner: &Owner, network: LabNet, nodes: &PerNode<T>) -> Result<Leased, LeaseError> {
+    /// Lease all that a cluster needs, or nothing: its lab network, a port for each node, one for its API server if it
+    /// has an `api`, a wire. What it may hold from a run that died before it could record this is given back first.
+    pub async fn lease<T>(
+        &self,
+        owner: &Owner,
+        network: LabNet,
+        nodes: &PerNode<T>,
+        api: bool,
+    ) -> Result<Leased, LeaseError> {
         let mut guard = Guard::take(&self.folder).await?;
         guard.give_back(&owner.home, &owner.cluster)?;
-        let leased = take_all(&mut guard, owner, network, nodes);
+        let leased = take_all(&mut guard, owner, network, nodes, api);
         if leased.is_err() {
             guard.take_back_all();
         }
@@ -185,16 +191,18 @@ impl Leases {
     }
 
     /// Hold again what a cluster that was leased `leased` had: before its machines are started. A port that belongs
-    /// to somebody else by now is replaced if its machine is off (`running` says), and so is the wire if all are.
+    /// to somebody else by now is replaced if its machine is off (`running` says), the API server's being its `master`'s,
+    /// and so is the wire if all are.
     pub async fn renew(
         &self,
         owner: &Owner,
         network: LabNet,
         leased: &Leased,
+        master: &NodeName,
         running: impl Fn(&NodeName) -> bool,
     ) -> Result<Leased, LeaseError> {
         let mut guard = Guard::take(&self.folder).await?;
-        let renewed = hold_all(&mut guard, owner, network, leased, running);
+        let renewed = hold_all(&mut guard, owner, network, leased, master, running);
         if renewed.is_err() {
             guard.take_back_all();
         }
@@ -213,11 +221,18 @@ impl Leases {
     }
 }
 
-fn take_all<T>(guard: &mut Guard, owner: &Owner, network: LabNet, nodes: &PerNode<T>) -> Result<Leased, LeaseError> {
+fn take_all<T>(
+    guard: &mut Guard,
+    owner: &Owner,
+    network: LabNet,
+    nodes: &PerNode<T>,
+    api: bool,
+) -> Result<Leased, LeaseError> {
     // Of a lab that is brought back beside itself the network is one on two wires.
     guard.hold(What::Network(network.0), owner)?;
     let ssh_ports = nodes.try_map(|_, _| take_port(guard, owner))?;
-    Ok(Leased { ssh_ports, wire: take_wire(guard, owner)?.into() })
+    let api_port = api.then(|| take_port(guard, owner)).transpose()?;
+    Ok(Leased { ssh_ports, api_port, wire: take_wire(guard, owner)?.into() })
 }
 
 fn hold_all(
@@ -225,25 +240,12 @@ fn hold_all(
     owner: &Owner,
     network: LabNet,
     leased: &Leased,
+    master: &NodeName,
     running: impl Fn(&NodeName) -> bool,
 ) -> Result<Leased, LeaseError> {
     guard.hold(What::Network(network.0), owner)?;
-    let ssh_ports = leased.ssh_ports.try_map(|node, &port| {
-        let what = What::Port(port);
-        if running(node) {
-            // The machine itself is bound to it.
-            return guard.hold(what, owner).map(|()| port);
-        }
-        match guard.hold(what, owner) {
-            Ok(()) if port_is_free(port) => Ok(port),
-            Ok(()) => {
-                guard.drop_one(what, owner)?;
-                take_port(guard, owner)
-            }
-            Err(LeaseError::Taken { .. }) => take_port(guard, owner),
-            Err(other) => Err(other),
-        }
-    })?;
+    let ssh_ports = leased.ssh_ports.try_map(|node, &port| hold_port(guard, owner, port, running(node)))?;
+    let api_port = leased.api_port.map(|port| hold_port(guard, owner, port, running(master))).transpose()?;
     let any_running = leased.ssh_ports.names().any(running);
     let wire = match (leased.wire, any_running) {
         (SocketAddr::V4(wire), true) => guard.hold(What::Wire(wire), owner).map(|()| wire)?,
@@ -257,7 +259,25 @@ fn hold_all(
         }
         (SocketAddr::V6(_), _) => take_wire(guard, owner)?,
     };
-    Ok(Leased { ssh_ports, wire: wire.into() })
+    Ok(Leased { ssh_ports, api_port, wire: wire.into() })
+}
+
+/// This port again; another where its machine is off and somebody else has it.
+fn hold_port(guard: &mut Guard, owner: &Owner, port: u16, running: bool) -> Result<u16, LeaseError> {
+    let what = What::Port(port);
+    if running {
+        // The machine itself is bound to it.
+        return guard.hold(what, owner).map(|()| port);
+    }
+    match guard.hold(what, owner) {
+        Ok(()) if port_is_free(port) => Ok(port),
+        Ok(()) => {
+            guard.drop_one(what, owner)?;
+            take_port(guard, owner)
+        }
+        Err(LeaseError::Taken { .. }) => take_port(guard, owner),
+        Err(other) => Err(other),
+    }
 }
 
 fn take_port(guard: &mut Guard, owner: &Owner) -> Result<u16, LeaseError> {

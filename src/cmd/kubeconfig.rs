@@ -14,12 +14,10 @@ use super::cx::{ANSWER, Cx, not_locked};
 use super::kept::{master, plan_of};
 use crate::cluster::state::ClusterState;
 use crate::failure::{Exit, Failure};
+use crate::guest::API_PORT;
 use crate::lab::name::ClusterName;
 use crate::lab::plan::Plan;
 use crate::node::kubeconfig::{Access, Entries, Server, ask};
-
-/// The port of every API server.
-const PORT: u16 = 6443;
 
 /// What `merge` did, for programs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -121,10 +119,13 @@ async fn entries(cx: &Cx<'_>, cluster: &ClusterName) -> Result<(Entries, Server)
     Ok((Entries::of(cluster.as_str(), &whose(cx), &server, &access), server))
 }
 
-/// Where this host reaches the API server: its port, where the machines have addresses of this host's own networks.
+/// Where this host reaches the API server: at its own port, where the machines have addresses of this host's networks,
+/// else at the port of this host that leads there.
 fn server(plan: &Plan, state: &ClusterState) -> Result<Server, Failure> {
     let target = super::kept::targets(plan, state)?[&plan.master].addr.ip();
-    if plan.away.is_some() || target.is_loopback() {
+    let leads =
+        if target.is_loopback() { state.leased.as_ref().and_then(|leased| leased.api_port) } else { Some(API_PORT) };
+    let Some(port) = leads.filter(|_| plan.away.is_none()) else {
         let why = "only its sshd is reached from this host, by a port of its own; its API server is not";
         return Err(Failure::new(
             Exit::Conflict,
@@ -133,10 +134,10 @@ fn server(plan: &Plan, state: &ClusterState) -> Result<Server, Failure> {
         )
         .because_text(format!("{}: {why}", plan.master))
         .hint(format!("calicolab kubectl --name {} -- get nodes", plan.cluster)));
-    }
+    };
     // The certificate is made before the machines, and so before their addresses towards this host are known.
     Ok(Server {
-        url: format!("https://{}", std::net::SocketAddr::new(target, PORT)),
+        url: format!("https://{}", std::net::SocketAddr::new(target, port)),
         named: Some(plan.network.api_name.clone()),
     })
 }

@@ -23,7 +23,7 @@ pub mod ls;
 pub mod made;
 pub mod mirror;
 pub mod needs;
-mod own_image;
+pub mod own_image;
 pub mod pack;
 pub mod page;
 pub mod plan;

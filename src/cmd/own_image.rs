@@ -28,6 +28,17 @@ pub fn apart(sets: &[String]) -> (Vec<(&str, &str)>, Vec<&String>) {
     (own, others)
 }
 
+/// A lock pins what everybody can have.
+pub fn none_for_a_lock(sets: &[String]) -> Result<(), Failure> {
+    let (own, _) = apart(sets);
+    let Some((name, value)) = own.first() else { return Ok(()) };
+    Err(Failure::new(Exit::Usage, "usage.image", format!("lock {PREFIX}{name}"))
+        .because_text(format!("{value} is an image of your own, which no lock can name for others"))
+        .hint(format!(
+            "leave it out here, and say `--set {PREFIX}{name}={value}` to `up`: it is pinned there by its digest"
+        )))
+}
+
 /// Put the user's image in the place of the artifact `name`: pinned by its digest, and what the upstream's manifests want
 /// that one for they get this one for.
 pub fn put(cache: &Cache, lab: &mut Lab, lock: &mut Lock, name: &str, value: &str) -> Result<(), Failure> {

@@ -252,7 +252,8 @@ mod tests {
             port += 1;
             port
         });
-        state.leased = Some(Leased { ssh_ports, wire: "239.192.1.2:20100".parse().expect("an address") });
+        state.leased =
+            Some(Leased { ssh_ports, api_port: None, wire: "239.192.1.2:20100".parse().expect("an address") });
         let target =
             Target { addr: "127.0.0.1:20001".parse().expect("one"), user: "lab".into(), host_key: String::new() };
         let console = Some("/h/clusters/demo/vm/calico-01/console".into());

@@ -263,8 +263,8 @@ async fn lease(
 ) -> Result<Leased, Failure> {
     let (owner, net) = (locked.owner(), LabNet(plan.network.lab));
     let leased = match &locked.state().leased {
-        Some(leased) => cx.leases.renew(&owner, net, leased, running).await,
-        None => cx.leases.lease(&owner, net, &plan.nodes).await,
+        Some(leased) => cx.leases.renew(&owner, net, leased, &plan.master, running).await,
+        None => cx.leases.lease(&owner, net, &plan.nodes, plan.kubernetes.is_some()).await,
     };
     leased.map_err(|error| Failure::of_lease("lease what the cluster needs of this host", &error))
 }

@@ -11,6 +11,7 @@ use crate::cluster::state::Wish;
 use crate::cmd::cx::Cx;
 use crate::cmd::draft::{Draft, lock_command};
 use crate::cmd::lock::{self, Made, Relocked, Want, When, check};
+use crate::cmd::own_image;
 use crate::failure::{Exit, Failure};
 use crate::lab::pin::{Lock, Source, Wanted};
 use crate::lab::plan::pinned;
@@ -33,6 +34,7 @@ pub(super) async fn lock(
             .because_text("several labs are named, of which each has a lock of its own")
             .hint(format!("calicolab lock {}", names[0])));
     }
+    own_image::none_for_a_lock(&how.sets)?;
     let name = names.first().map_or("primer", String::as_str);
     let draft = Draft::read(cx, name, &Wish { sets: how.sets.clone(), ..Wish::default() })?;
     if cx.offline {

@@ -47,7 +47,7 @@ fn files(leases: &Leases) -> Vec<String> {
 async fn lease(leases: &Leases, owner: &Owner) -> (LabNet, Leased) {
     loop {
         let free = leases.choose(None, &Routes::default()).expect("there are 512");
-        match leases.lease(owner, free, &nodes()).await {
+        match leases.lease(owner, free, &nodes(), true).await {
             Ok(got) => return (free, got),
             Err(LeaseError::Taken { .. }) => {}
             Err(other) => panic!("{other}"),
@@ -79,8 +79,8 @@ fn twenty_at_once_get_distinct_values() {
     let wire_ports: HashSet<_> = all.iter().map(|(_, leased)| leased.wire.port()).collect();
     assert_eq!((networks.len(), ports.len(), groups.len(), wire_ports.len()), (20, 60, 20, 20));
     assert!(networks.iter().all(|network| LAB_POOL.contains(network)));
-    assert_eq!(files(&leases).len(), 20 * 5);
-    assert_eq!(leases.list().expect("listed").len(), 20 * 5);
+    assert_eq!(files(&leases).len(), 20 * 6);
+    assert_eq!(leases.list().expect("listed").len(), 20 * 6);
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn all_or_nothing() {
     let (one, two) = (cluster(&home, "one"), cluster(&home, "two"));
     let (network, _) = lease(&leases, &one.owner()).await;
     let before = files(&leases);
-    let error = leases.lease(&two.owner(), network, &nodes()).await.expect_err("it is taken");
+    let error = leases.lease(&two.owner(), network, &nodes(), true).await.expect_err("it is taken");
     assert!(matches!(&error, LeaseError::Taken { by: Some(by), .. } if by.cluster == *one.cluster()), "{error}");
     assert_eq!(files(&leases), before);
 
@@ -133,7 +133,7 @@ async fn leasing_again_replaces_what_a_dead_run_took() {
     let one = cluster(&home, "one");
     lease(&leases, &one.owner()).await;
     lease(&leases, &one.owner()).await;
-    assert_eq!(files(&leases).len(), 5);
+    assert_eq!(files(&leases).len(), 6);
 }
 
 #[tokio::test]
@@ -143,15 +143,15 @@ async fn abandoned_leases_are_reclaimed() {
     for locked in [&gone, &again, &kept] {
         lease(&leases, &locked.owner()).await;
     }
-    assert_eq!(leases.list().expect("listed").len(), 15);
+    assert_eq!(leases.list().expect("listed").len(), 18);
     gone.remove().expect("removed without giving back");
     again.remove().expect("removed without giving back");
     let again = cluster(&home, "again");
-    assert_eq!(leases.list().expect("listed").len(), 5, "one has no state, one is another cluster's name now");
-    assert_eq!(leases.abandoned().expect("listed").len(), 10);
-    assert_eq!(files(&leases).len(), 15, "to look changes nothing");
+    assert_eq!(leases.list().expect("listed").len(), 6, "one has no state, one is another cluster's name now");
+    assert_eq!(leases.abandoned().expect("listed").len(), 12);
+    assert_eq!(files(&leases).len(), 18, "to look changes nothing");
     leases.sweep().await.expect("swept");
-    assert_eq!(files(&leases).len(), 5);
+    assert_eq!(files(&leases).len(), 6);
     assert!(leases.abandoned().expect("listed").is_empty());
     drop((again, kept));
 }
@@ -169,7 +169,7 @@ async fn what_cannot_be_judged_is_kept() {
     let mut guard = Guard::take(&leases.folder).await.expect("free");
     let error = guard.take_one(What::Port(20_001), &locked.owner()).expect_err("taken by nobody knows whom");
     assert!(matches!(error, LeaseError::Taken { by: None, .. }));
-    assert_eq!(files(&leases).len(), 5 + 2, "the rest of a killed writer is swept away, and nothing else");
+    assert_eq!(files(&leases).len(), 6 + 2, "the rest of a killed writer is swept away, and nothing else");
 }
 
 #[tokio::test]
@@ -180,7 +180,7 @@ async fn a_home_that_cannot_be_looked_into_is_not_gone() {
     std::os::unix::fs::symlink(&hidden, &hidden).expect("a link to itself");
     let owner = Owner { home: hidden, ..cluster(&home, "foreign").owner() };
     lease(&leases, &owner).await;
-    assert_eq!(leases.list().expect("listed").len(), 5);
+    assert_eq!(leases.list().expect("listed").len(), 6);
 }
 
 #[tokio::test]
@@ -195,7 +195,7 @@ async fn a_network_this_host_uses_is_not_chosen() {
     }
     let host = Routes::parse(&main, "");
     let one = cluster(&home, "one");
-    leases.lease(&one.owner(), LabNet(net("198.18.201.0/24")), &nodes()).await.expect("free");
+    leases.lease(&one.owner(), LabNet(net("198.18.201.0/24")), &nodes(), true).await.expect("free");
     assert_eq!(leases.choose(None, &host).expect("one is left").0, net("198.18.200.0/24"));
 
     let error = leases.choose(Some(net("198.18.0.0/23")), &host).expect_err("routed").to_string();
@@ -205,7 +205,7 @@ async fn a_network_this_host_uses_is_not_chosen() {
     assert_eq!(leases.choose(Some(net("10.9.0.0/24")), &host).expect("free").0, net("10.9.0.0/24"));
 
     let two = cluster(&home, "two");
-    leases.lease(&two.owner(), LabNet(net("198.18.200.0/24")), &nodes()).await.expect("free");
+    leases.lease(&two.owner(), LabNet(net("198.18.200.0/24")), &nodes(), true).await.expect("free");
     assert!(matches!(leases.choose(None, &host), Err(LeaseError::NoneFree("lab network"))));
 }
 
@@ -217,26 +217,34 @@ async fn a_taken_port_is_not_leased_and_a_lost_one_is_replaced() {
     let first = leased.ssh_ports.names().next().expect("three nodes").clone();
     let lost = leased.ssh_ports[&first];
 
-    let same = leases.renew(&one.owner(), network, &leased, |_| false).await.expect("all is free");
+    let same = leases.renew(&one.owner(), network, &leased, &first, |_| false).await.expect("all is free");
     assert_eq!(same, leased);
 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, lost)).expect("it was free");
     assert!(!port_is_free(lost));
-    let same = leases.renew(&one.owner(), network, &leased, |node| *node == first).await.expect("its own machine's");
+    let same =
+        leases.renew(&one.owner(), network, &leased, &first, |node| *node == first).await.expect("its own machine's");
     assert_eq!(same, leased);
-    let renewed = leases.renew(&one.owner(), network, &leased, |_| false).await.expect("another is free");
+    let api = leased.api_port.expect("it was asked for");
+    let other = TcpListener::bind((Ipv4Addr::LOCALHOST, api)).expect("it was free");
+    let renewed = leases.renew(&one.owner(), network, &leased, &first, |_| false).await.expect("another is free");
     assert_ne!(renewed.ssh_ports[&first], lost);
+    assert!(renewed.api_port.is_some_and(|port| port != api));
+    drop(other);
     assert_eq!(renewed.wire, leased.wire);
     let kept = leased.ssh_ports.iter().filter(|(node, port)| renewed.ssh_ports[*node] == **port).count();
     assert_eq!(kept, 2);
     assert!(!files(&leases).contains(&format!("port-{lost}")));
-    assert_eq!(files(&leases).len(), 5);
+    assert_eq!(files(&leases).len(), 6);
     drop(listener);
 
     // Files that a cleaner of old files removed come back.
     std::fs::remove_dir_all(&leases.folder).expect("removed");
-    assert_eq!(leases.renew(&one.owner(), network, &renewed, |_| true).await.expect("nobody has them"), renewed);
-    assert_eq!(files(&leases).len(), 5);
+    assert_eq!(
+        leases.renew(&one.owner(), network, &renewed, &first, |_| true).await.expect("nobody has them"),
+        renewed
+    );
+    assert_eq!(files(&leases).len(), 6);
 }
 
 #[tokio::test]
@@ -244,16 +252,17 @@ async fn a_lost_wire_is_replaced_only_while_no_machine_is_on_it() {
     let Temp { home, leases, folder: _folder } = temp();
     let (one, two) = (cluster(&home, "one"), cluster(&home, "two"));
     let (network, leased) = lease(&leases, &one.owner()).await;
+    let first = leased.ssh_ports.names().next().expect("three nodes").clone();
     let SocketAddr::V4(wire) = leased.wire else { panic!("a group of IPv4") };
     let mut guard = Guard::take(&leases.folder).await.expect("free");
     guard.drop_one(What::Wire(wire), &one.owner()).expect("dropped");
     guard.take_one(What::Wire(wire), &two.owner()).expect("free");
     drop(guard);
-    let error = leases.renew(&one.owner(), network, &leased, |_| true).await.expect_err("two labs on one wire");
+    let error = leases.renew(&one.owner(), network, &leased, &first, |_| true).await.expect_err("two labs on one wire");
     assert!(matches!(error, LeaseError::Taken { what: What::Wire(_), by: Some(by) } if by.id == two.state().id));
-    let renewed = leases.renew(&one.owner(), network, &leased, |_| false).await.expect("another is free");
+    let renewed = leases.renew(&one.owner(), network, &leased, &first, |_| false).await.expect("another is free");
     assert_ne!(renewed.wire, leased.wire);
-    assert_eq!(files(&leases).len(), 6, "the other's lease is untouched");
+    assert_eq!(files(&leases).len(), 7, "the other's lease is untouched");
 }
 
 #[tokio::test]

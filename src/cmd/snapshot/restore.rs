@@ -218,10 +218,11 @@ pub(super) async fn returned(
 }
 
 async fn leased(site: &Site<'_>, locked: &Locked, running: &[NodeName]) -> Result<Leased, Failure> {
-    let (owner, net) = (locked.owner(), LabNet(site.plan.network.lab));
+    let (kept, plan) = (&site.cx.leases, &site.plan);
+    let (owner, net) = (locked.owner(), LabNet(plan.network.lab));
     let leased = match &locked.state().leased {
-        Some(leased) => site.cx.leases.renew(&owner, net, leased, |node| running.contains(node)).await,
-        None => site.cx.leases.lease(&owner, net, &site.plan.nodes).await,
+        Some(leased) => kept.renew(&owner, net, leased, &plan.master, |node| running.contains(node)).await,
+        None => kept.lease(&owner, net, &plan.nodes, plan.kubernetes.is_some()).await,
     };
     leased.map_err(|error| Failure::of_lease("lease what the cluster needs of this host", &error))
 }

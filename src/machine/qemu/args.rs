@@ -1,5 +1,6 @@
 //! One node's QEMU as an argument list: pure, so that it can be looked at without a machine.
 
+use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -7,6 +8,7 @@ use std::path::Path;
 use super::accel::{Accel, QEMU};
 use super::files::Files;
 use crate::command::Argv;
+use crate::guest::API_PORT;
 use crate::lab::plan::NodePlan;
 use crate::machine::Image;
 
@@ -32,6 +34,8 @@ pub struct Spec<'a> {
     pub payload: Option<&'a Path>,
     /// Port of 127.0.0.1 that leads to the guest's port 22.
     pub ssh_port: u16,
+    /// Port of 127.0.0.1 that leads to the API server of the guest, if that is to be reached from the host.
+    pub api_port: Option<u16>,
     /// Multicast group and port of the lab network.
     pub wire: SocketAddr,
     /// The node's own files.
@@ -103,8 +107,13 @@ impl Spec<'_> {
     /// NAT first, the lab network second, as in every two-NIC lab. Neither gets a boot ROM: nothing boots from them.
     fn nics(&self, argv: Argv) -> Argv {
         let (group, port) = (self.wire.ip(), self.wire.port());
+        let mut nat = format!("user,id=nat,hostfwd=tcp:127.0.0.1:{}-:22", self.ssh_port);
+        if let Some(port) = self.api_port {
+            // Writing into a String cannot fail.
+            let _ = write!(nat, ",hostfwd=tcp:127.0.0.1:{port}-:{API_PORT}");
+        }
         argv.arg("-netdev")
-            .arg(format!("user,id=nat,hostfwd=tcp:127.0.0.1:{}-:22", self.ssh_port))
+            .arg(nat)
             .arg("-device")
             .arg(format!("virtio-net-pci,netdev=nat,mac={},romfile=", self.node.nat_mac))
             .arg("-netdev")
@@ -208,6 +217,7 @@ mod tests {
                 image: &image,
                 payload: payload.as_deref(),
                 ssh_port: 40_000 + u16::try_from(sizes.index).expect("few"),
+                api_port: (sizes.index == 0 && nodes == 3).then_some(40_100),
                 wire: SocketAddr::from(([230, 1, 2, 3], 41_000)),
                 files: &Files::of(&place, node),
                 begins: Begins::Booting,
@@ -246,6 +256,7 @@ mod tests {
             image: &image,
             payload: None,
             ssh_port: 1,
+            api_port: None,
             wire,
             files: &files,
             begins: Begins::Waiting,

@@ -92,8 +92,18 @@ impl Qemu {
         let (files, seed, ssh_port) = (Files::of(place, node), &seeds[node], leased.ssh_ports[node]);
         let accel = self.accelerator().await.accel;
         let name = format!("{}/{node}", place.label);
-        let (sizes, payload, wire) = (&plan.nodes[node], seed.payload.as_deref(), leased.wire);
-        let spec = Spec { name: &name, node: sizes, accel, image, payload, ssh_port, wire, files: &files, begins };
+        let spec = Spec {
+            name: &name,
+            node: &plan.nodes[node],
+            accel,
+            image,
+            payload: seed.payload.as_deref(),
+            ssh_port,
+            api_port: leased.api_port.filter(|_| *node == plan.master),
+            wire: leased.wire,
+            files: &files,
+            begins,
+        };
         let started = node::start(&spec)?;
         let machine = machine(started.pid, ssh_port, image, seed, &files);
         self.runs().insert(name.clone(), started.run.clone());

@@ -73,7 +73,7 @@ impl Tiny {
             qemu: Self::provider(folder.path()),
             seeds: plan.nodes.map(|node, _| seed(node)),
             image: Image { disk, format: "raw", boot: None, tree: None, user: "lab".into() },
-            leased: Leased { ssh_ports, wire },
+            leased: Leased { ssh_ports, api_port: None, wire },
             place,
             plan,
             _folder: folder,

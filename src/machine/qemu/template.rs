@@ -57,6 +57,7 @@ pub async fn make(
         image,
         payload: seed.payload.as_deref(),
         ssh_port: leased.ssh_ports[node],
+        api_port: None,
         wire: leased.wire,
         files: &files,
         begins: Begins::Booting,

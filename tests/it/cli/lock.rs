@@ -252,6 +252,9 @@ fn a_variant_has_a_lock_of_its_own() {
     run(&["plan", "mine", "--set", "nodes.count=3"], Exit::Done);
     run(&["plan", "mine", "--set", "kubernetes=1.2.5"], Exit::LabInvalid).tells(&["no digest for kubectl"]);
     run(&["lock", "mine", "--set", "kubernetes=1.2.4"], Exit::Done).tells(&["as it should be"]);
+    // An image of the user's own is for nobody else.
+    run(&["lock", "mine", "--set", "image.tool=./mine.tar"], Exit::Usage)
+        .tells(&["no lock can name", "--set image.tool=./mine.tar"]);
 }
 
 #[test]
