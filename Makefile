@@ -14,7 +14,7 @@ help:
 	@echo 'make test     run the tests: real sshd, BIRD, etcd and containers, no virtual machine'
 	@echo 'make e2e      run the story of `up` in real virtual machines, and in containers of a real LXD (as root)'
 	@echo 'make vagrant  the same story by Vagrant with libvirt (as root; an hour and more in software, so no part of CI)'
-	@echo 'make soak     kill `up` at every happening and see that `down` leaves nothing; fifteen faults in machines; resumed machines beside booted ones'
+	@echo 'make soak     kill `up` at every happening and see that `down` leaves nothing; fifteen faults in machines; resumed machines beside booted ones; an image with all of cloud-init'
 	@echo 'make bench    measure the store against curl, aria2c and sha256sum, and `up` (QEMU, LXD, Kubernetes) against hand-written scripts, and points'
 	@echo 'make bench-vagrant  measure `up` by QEMU and by Vagrant beside plain `vagrant up` (as root; half an hour in software)'
 	@echo 'make setup    install what building and the machines need (all targets above do this first)'
@@ -51,10 +51,11 @@ e2e: setup
 e2e-lxd:
 	$(CARGO) test --locked --test lxd -- $(FLAGS)
 
-# As an ordinary user. Two clusters node by node beside each other (warm) take long, and belong to `make soak`.
+# As an ordinary user. Two clusters node by node beside each other (warm) take long, and so does an image that no other
+# test is made from (cloud_init): both belong to `make soak`.
 e2e-machines:
 	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=scripts/as-user.sh \
-		$(CARGO) test --locked --test machines -- --skip warm:: --test-threads=1 --nocapture $(FLAGS)
+		$(CARGO) test --locked --test machines -- --skip warm:: --skip cloud_init:: --test-threads=1 --nocapture $(FLAGS)
 
 vagrant: setup
 	scripts/libvirt.sh install
@@ -64,7 +65,7 @@ soak: setup
 	@scripts/test-programs.sh
 	CALICOLAB_SOAK=all $(CARGO) test --locked --test containers -- crash::everywhere
 	CALICOLAB_SOAK=all CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=scripts/as-user.sh \
-		$(CARGO) test --locked --test machines -- faults warm:: --test-threads=1 --nocapture
+		$(CARGO) test --locked --test machines -- faults warm:: cloud_init:: --test-threads=1 --nocapture
 
 bench: build
 	@scripts/test-programs.sh

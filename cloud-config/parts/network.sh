@@ -6,8 +6,13 @@ for card in /sys/class/net/*; do
     {{ node.lab_mac }}) lab=${card##*/};;
   esac
 done
+{% if cloud_init %}
+# cloud-init has named the cards, and the host was asked for the address outside.
+nat_address= nat_gateway=
+{% else %}
 # Behind a NAT card of QEMU's kind every node is alone and has the same address; where nodes share one network it is said.
 nat_address=10.0.2.15/24 nat_gateway=10.0.2.2
+{% endif %}
 [ ! -e /etc/calicolab/uplink ] || read -r nat_address nat_gateway </etc/calicolab/uplink
 # A host that gives addresses out says on the kernel's command line which this node has.
 read -r words </proc/cmdline
@@ -26,10 +31,10 @@ echo 0 >/proc/sys/net/ipv4/conf/default/rp_filter
   echo "link set lo up
 link set {{ net.nat_device }} up
 link set {{ net.lab_device }} mtu {{ net.mtu }} up
-addr replace $nat_address dev {{ net.nat_device }}
-route replace default via $nat_gateway dev {{ net.nat_device }}
 addr replace {{ node.address }}/{{ node.prefix_len }} dev {{ net.lab_device }}
 route replace {{ net.services }} dev {{ net.lab_device }} src {{ node.address }}"
+  [ -z "$nat_address" ] || echo "addr replace $nat_address dev {{ net.nat_device }}
+route replace default via $nat_gateway dev {{ net.nat_device }}"
 {% if not calico %}
   echo "route replace unreachable {{ net.pods }} metric 65535"
 {% endif %}

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::oneshot;
 
+use crate::artifact::image;
 use crate::artifact::payload::Payload;
 use crate::cluster::StateError;
 use crate::cluster::home::Locked;
@@ -21,7 +22,7 @@ use crate::install::pki::Pki;
 use crate::install::{InstallError, Kit};
 use crate::lab::name::{NodeName, PerNode};
 use crate::lab::plan::Plan;
-use crate::lab::render::{self, AddOn, HostKey, Secrets};
+use crate::lab::render::{self, AddOn, HostKey, Reader, Secrets};
 use crate::machine::{Image, ImageForm, Machine, Order, Place, ProviderError, Seed, console_tail};
 use crate::proof::ask::{Ask, Askers};
 use crate::ssh::keys::ClusterKeys;
@@ -148,7 +149,9 @@ fn render(site: &Site<'_>, locked: &Locked, bytes: &Bytes, own: &Own) -> Result<
         let own_folder = folder.join(node.as_str());
         durable::private_folder(&own_folder)?;
         durable::write(&own_folder.join("user-data"), seed.user_data.as_bytes(), 0o600)?;
-        durable::write(&own_folder.join("meta-data"), seed.meta_data.as_bytes(), 0o600)
+        durable::write(&own_folder.join("meta-data"), seed.meta_data.as_bytes(), 0o600)?;
+        let Some(text) = &seed.network_config else { return Ok(()) };
+        durable::write(&own_folder.join("network-config"), text.as_bytes(), 0o600)
     });
     kept.map_err(|error: std::io::Error| {
         Failure::new(Exit::Unexpected, "render.write", format!("write {}", folder.display())).because(&error)
@@ -178,10 +181,15 @@ pub fn seeds(
         instance_ids: plan.nodes.map(|node, _| format!("{id}-{node}")),
         join: own.pki.join().cloned(),
     };
-    let texts = render::seeds(plan, &draft.image.user, &secrets, &cx.library).map_err(|error| unrendered(&error))?;
+    let image = Reader {
+        user: &draft.image.user,
+        cloud_init: !image::has_one_stage(&cx.library, &draft.image).map_err(|error| not_fetched(&error))?,
+    };
+    let texts = render::seeds(plan, image, &secrets, &cx.library).map_err(|error| unrendered(&error))?;
     Ok(texts.map(|node, texts| Seed {
         meta_data: texts.meta_data.clone(),
         user_data: texts.user_data.clone(),
+        network_config: texts.network_config.clone(),
         host_key: secrets.host_keys[node].public.clone(),
         payload: Some(bytes.payload.path().into()),
     }))

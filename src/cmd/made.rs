@@ -110,6 +110,7 @@ mod tests {
         let seeds = plan.nodes.map(|_, _| Seed {
             meta_data: String::new(),
             user_data: String::new(),
+            network_config: None,
             host_key: String::new(),
             payload: Some("/c/payload".into()),
         });

@@ -15,6 +15,7 @@ use super::problem::{Problem, Problems};
 use super::tree;
 
 mod manifests;
+mod no_cloud;
 #[cfg(test)]
 mod tests;
 mod vagrantfile;
@@ -59,6 +60,16 @@ impl fmt::Debug for Secrets {
     }
 }
 
+/// Who reads what is rendered: the nodes' image.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader<'a> {
+    /// Its user.
+    pub user: &'a str,
+    /// Whether it has cloud-init as distributions ship it, and nothing of its own that sets the cards and says that the
+    /// node is ready.
+    pub cloud_init: bool,
+}
+
 /// What one node reads at its first boot. It holds the node's private host key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SeedTexts {
@@ -66,6 +77,8 @@ pub struct SeedTexts {
     pub user_data: String,
     /// NoCloud `meta-data`.
     pub meta_data: String,
+    /// NoCloud `network-config`, where it is read.
+    pub network_config: Option<String>,
 }
 
 impl fmt::Debug for SeedTexts {
@@ -143,8 +156,13 @@ fn role(plan: &Plan, node: &NodeName) -> &'static str {
 
 /// Render the seed of every node: `cloud-config/INSTALLER/master.yaml` for the master, `node.yaml` for the others.
 ///
-/// `user` is the image's user. `cloud-config/README.md` says what templates can use.
-pub fn seeds(plan: &Plan, user: &str, secrets: &Secrets, library: &Library) -> Result<PerNode<SeedTexts>, RenderError> {
+/// `cloud-config/README.md` says what templates can use.
+pub fn seeds(
+    plan: &Plan,
+    image: Reader<'_>,
+    secrets: &Secrets,
+    library: &Library,
+) -> Result<PerNode<SeedTexts>, RenderError> {
     let flavour = plan.installer.to_string();
     let environment = environment(library, &flavour);
     plan.nodes.try_map(|name, node| {
@@ -153,16 +171,17 @@ pub fn seeds(plan: &Plan, user: &str, secrets: &Secrets, library: &Library) -> R
             library.template(&template).map_err(|source| RenderError::Library { node: name.clone(), source })?.shown;
         let user_data = environment
             .get_template(&template)
-            .and_then(|ready| ready.render(context(plan, name, node, user, secrets)))
+            .and_then(|ready| ready.render(context(plan, name, node, image, secrets)))
             .map_err(|error| template_error(&error, &template, name, library))?;
         check(&user_data, &shown, "cloud-config", name)?;
-        let meta_data = meta_data(name, &secrets.instance_ids[name]);
+        let meta_data = no_cloud::meta_data(name, &secrets.instance_ids[name]);
         check(&meta_data, "meta-data", "meta-data", name)?;
-        Ok(SeedTexts { user_data, meta_data })
+        let network_config = image.cloud_init.then(|| no_cloud::network_config(&plan.network, node));
+        Ok(SeedTexts { user_data, meta_data, network_config })
     })
 }
 
-fn context(plan: &Plan, name: &NodeName, node: &NodePlan, user: &str, secrets: &Secrets) -> Value {
+fn context(plan: &Plan, name: &NodeName, node: &NodePlan, image: Reader<'_>, secrets: &Secrets) -> Value {
     let nodes: Vec<NodeView<'_>> = plan.nodes.iter().map(|(name, node)| NodeView::new(plan, name, node)).collect();
     let host_key = &secrets.host_keys[name];
     minijinja::context! {
@@ -180,7 +199,8 @@ fn context(plan: &Plan, name: &NodeName, node: &NodePlan, user: &str, secrets: &
         policy => !plan.policy.is_none(),
         cluster => plan.cluster.as_str(),
         lab => plan.lab.as_str(),
-        user => user,
+        user => image.user,
+        cloud_init => image.cloud_init,
         authorized_key => &secrets.authorized_key,
         host_key_private => &host_key.private,
         host_key_public => &host_key.public,
@@ -314,25 +334,6 @@ fn template_error(error: &minijinja::Error, template: &str, node: &NodeName, lib
         reason,
         node: node.clone(),
     }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct MetaData<'a> {
-    instance_id: &'a str,
-    local_hostname: &'a NodeName,
-    /// The seed lies on a disk: cloud-init need not wait for a network.
-    dsmode: &'static str,
-}
-
-fn meta_data(name: &NodeName, instance_id: &str) -> String {
-    quoted(&MetaData { instance_id, local_hostname: name, dsmode: "local" })
-}
-
-/// YAML in which all text is quoted: its readers in the nodes take many a bare word, and some MACs, for a number.
-fn quoted(document: &impl Serialize) -> String {
-    let options = serde_saphyr::ser_options! { quote_all: true };
-    serde_saphyr::to_string_with_options(document, options).expect("plain data is YAML")
 }
 
 /// Parse what was rendered: a group of keys, none of them twice; cloud-config by its first line too.

@@ -101,6 +101,8 @@ pub struct Seed {
     pub meta_data: String,
     /// NoCloud `user-data`: cloud-config.
     pub user_data: String,
+    /// NoCloud `network-config`, where the image has a cloud-init that sets the cards by it.
+    pub network_config: Option<String>,
     /// The host key it will present, in OpenSSH's public form (`ssh-ed25519 AAAA…`).
     pub host_key: String,
     /// The artifacts as a tar, attached as a read-only disk by providers that can.

@@ -22,15 +22,18 @@ impl Seed {
         durable::write(path, &self.disk()?, 0o600)
     }
 
-    /// The disk: an unpartitioned FAT volume `CIDATA` with `meta-data` and `user-data`. The same seed gives the same bytes.
+    /// The disk: an unpartitioned FAT volume `CIDATA` with `meta-data`, `user-data` and, of a seed that has it,
+    /// `network-config`. The same seed gives the same bytes.
     pub fn disk(&self) -> io::Result<Vec<u8>> {
-        let files = [("meta-data", &self.meta_data), ("user-data", &self.user_data)];
-        let content: usize = files.iter().map(|(_, text)| text.len()).sum();
+        let told = [("meta-data", &self.meta_data), ("user-data", &self.user_data)];
+        let network = self.network_config.iter().map(|text| ("network-config", text));
+        let files = || told.into_iter().chain(network.clone());
+        let content: usize = files().map(|(_, text)| text.len()).sum();
         // A whole spare mebibyte is more than tables and half-filled clusters take at these sizes.
         let mut disk = Cursor::new(vec![0; (content.div_ceil(MIB) + 1) * MIB]);
         format_volume(&mut disk, FormatVolumeOptions::new().volume_label(LABEL).volume_id(VOLUME_ID))?;
         let volume = FileSystem::new(&mut disk, FsOptions::new().time_provider(&Always))?;
-        for (name, text) in files {
+        for (name, text) in files() {
             let mut file = volume.root_dir().create_file(name)?;
             file.write_all(text.as_bytes())?;
             file.flush()?;
@@ -60,6 +63,7 @@ pub(crate) fn example() -> Seed {
     Seed {
         meta_data: "instance-id: one\n".into(),
         user_data: "#cloud-config\n".into(),
+        network_config: None,
         host_key: "ssh-ed25519 AAAA".into(),
         payload: Some("/cache/payload.tar".into()),
     }
@@ -93,6 +97,11 @@ mod tests {
             assert_eq!(disk.len() % 512, 0);
             assert_eq!(read(&disk, "meta-data").expect("meta-data"), seed.meta_data);
             assert!(read(&disk, "user-data").expect("user-data") == seed.user_data, "user-data of {length} bytes");
+            assert!(read(&disk, "network-config").is_err(), "nobody reads it");
+            let with = Seed { network_config: Some("version: 2\n".into()), ..seed };
+            let disk = with.disk().expect("a disk");
+            assert_eq!(read(&disk, "network-config").ok(), with.network_config);
+            assert!(read(&disk, "user-data").expect("user-data") == with.user_data);
         }
     }
 

@@ -7,7 +7,7 @@ use std::process::Command;
 use calicolab::lab::builtin::Library;
 use calicolab::lab::name::PerNode;
 use calicolab::lab::plan::Plan;
-use calicolab::lab::render::{self, HostKey, Join, Secrets, SeedTexts};
+use calicolab::lab::render::{self, HostKey, Join, Reader, Secrets, SeedTexts};
 use calicolab::ssh::keys::ClusterKeys;
 use serde_json::Value;
 
@@ -50,7 +50,12 @@ fn known() -> BTreeSet<String> {
     definitions.values().filter_map(|one| one["properties"].as_object()).flat_map(|all| all.keys().cloned()).collect()
 }
 
+/// What nodes are told whose image has all of cloud-init.
 fn seeds(folder: &Path, plan: &Plan) -> PerNode<SeedTexts> {
+    seeds_for(folder, plan, true)
+}
+
+fn seeds_for(folder: &Path, plan: &Plan, cloud_init: bool) -> PerNode<SeedTexts> {
     let keys = ClusterKeys::ensure(&folder.join("ssh"), &plan.nodes).expect("keys");
     let secrets = Secrets {
         authorized_key: keys.authorized_key().into(),
@@ -60,7 +65,8 @@ fn seeds(folder: &Path, plan: &Plan) -> PerNode<SeedTexts> {
         instance_ids: plan.nodes.map(|node, _| format!("0123-{node}")),
         join: Some(Join { token: "abcdef.0123456789abcdef".into(), authority: "0".repeat(64) }),
     };
-    render::seeds(plan, "lab", &secrets, &Library::open(None).expect("templates")).expect("rendered")
+    render::seeds(plan, Reader { user: "lab", cloud_init }, &secrets, &Library::open(None).expect("templates"))
+        .expect("rendered")
 }
 
 /// A plan of every kind: the primer with four nodes, so that one has no DNS server; the tests' own labs; those of other
@@ -124,13 +130,49 @@ fn every_seed_is_accepted() {
     let folder = tempfile::tempdir().expect("a folder");
     let known = known();
     let all = all("demo").map(|plan| seeds(&folder.path().join(plan.lab.as_str()), &plan));
-    for (node, seed) in all.iter().flat_map(PerNode::iter) {
+    let own = seeds_for(folder.path(), &plans::primer("demo", 2), false);
+    for (node, seed) in all.iter().chain([&own]).flat_map(PerNode::iter) {
         assert_eq!(refused(folder.path(), &seed.user_data), None, "{node}:\n{}", seed.user_data);
         let keys = seed.user_data.lines().filter(|line| !line.starts_with([' ', '#', '-']));
         for key in keys.filter_map(|line| line.split_once(':')).map(|(key, _)| key) {
             assert!(known.contains(key), "{node}: cloud-init knows no `{key}`");
         }
     }
+}
+
+/// What cloud-init writes for a system's own network, told this: the files' texts, one after the other.
+fn network(folder: &Path, network_config: &str, kind: &str) -> String {
+    let (told, into) = (folder.join("network-config"), folder.join(kind));
+    std::fs::write(&told, network_config).expect("written");
+    let mut convert = cloud_init();
+    convert.args(["devel", "net-convert", "--kind", "yaml", "--distro", "debian", "--output-kind", kind]);
+    let out = convert.arg("--network-data").arg(&told).arg("-d").arg(&into).output().expect("cloud-init starts");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let script = "find \"$1\" -type f | sort | xargs cat";
+    let out = Command::new("sh").args(["-c", script, "sh"]).arg(into).output().expect("sh starts");
+    String::from_utf8(out.stdout).expect("text")
+}
+
+/// By netplan, as Ubuntu's images and Debian's since 12 have it, and by ifupdown, as those before.
+#[test]
+fn cards_are_named_and_addressed_in_the_words_of_each_image() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let plan = plans::primer("demo", 2);
+    for (node, seed) in seeds(folder.path(), &plan).iter().take(1) {
+        let (own, told) = (&plan.nodes[node], seed.network_config.as_ref().expect("it is told of its cards"));
+        let netplan: Value = serde_saphyr::from_str(&network(folder.path(), told, "netplan")).expect("YAML");
+        let told: Value = serde_saphyr::from_str(told).expect("YAML");
+        assert_eq!(netplan["network"], told);
+        let lab = &told["ethernets"]["lab0"];
+        assert_eq!((&lab["match"]["macaddress"], &lab["mtu"]), (&own.lab_mac.as_str().into(), &1500.into()));
+        let eni = network(folder.path(), &told.to_string(), "eni");
+        let named = |mac: &str, name: &str| eni.contains(&format!("ATTR{{address}}==\"{mac}\", NAME=\"{name}\""));
+        assert!(named(&own.nat_mac, "nat0") && named(&own.lab_mac, "lab0"), "{eni}");
+        let static_card = format!("iface lab0 inet static\n    address {}/24\n    mtu 1500\n", own.address);
+        assert!(eni.contains("iface nat0 inet dhcp\n") && eni.contains(&static_card), "{eni}");
+    }
+    let own = seeds_for(folder.path(), &plan, false);
+    assert!(own.values().all(|seed| seed.network_config.is_none()), "our own image sets its cards by itself");
 }
 
 /// Where cloud-init stands in for CoreOS, it takes what it knows; the units are CoreOS's own section.

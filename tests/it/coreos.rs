@@ -11,7 +11,7 @@ use calicolab::lab::builtin::Library;
 use calicolab::lab::name::LabName;
 use calicolab::lab::pin::Source;
 use calicolab::lab::plan::{LabNet, Plan, plan};
-use calicolab::lab::render::{self, HostKey, Secrets};
+use calicolab::lab::render::{self, HostKey, Reader, Secrets};
 use serde_json::Value;
 
 fn planned() -> Plan {
@@ -29,7 +29,9 @@ fn told(plan: &Plan) -> Vec<String> {
         instance_ids: plan.nodes.map(|node, _| format!("0123-{node}")),
         join: None,
     };
-    let seeds = render::seeds(plan, "core", &secrets, &Library::open(None).expect("own")).expect("rendered");
+    let seeds =
+        render::seeds(plan, Reader { user: "core", cloud_init: true }, &secrets, &Library::open(None).expect("own"))
+            .expect("rendered");
     seeds.values().map(|seed| seed.user_data.clone()).collect()
 }
 

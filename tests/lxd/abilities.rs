@@ -129,7 +129,13 @@ fn kept_and_brought_back() {
 
     let home = Home::at(lab.home(), lab.temp(), "test").expect("the home is there");
     let leased = home.read(&place.cluster).expect("remembered").leased.expect("leased");
-    let seed = Seed { meta_data: String::new(), user_data: String::new(), host_key: String::new(), payload: None };
+    let seed = Seed {
+        meta_data: String::new(),
+        user_data: String::new(),
+        network_config: None,
+        host_key: String::new(),
+        payload: None,
+    };
     let (image, seeds) = (wait(image()), plan.nodes.map(|_, _| seed.clone()));
     let order = Order { place: &place, plan: &plan, leased: &leased, image: &image, seeds: &seeds };
     let mut told = Vec::new();

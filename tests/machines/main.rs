@@ -1,5 +1,6 @@
 //! The story of `up` in real virtual machines, as an ordinary user lives it. Slow: `make e2e`.
 
+mod cloud_init;
 #[path = "../support/contract.rs"]
 mod contract;
 mod faults;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         ("points", points::ALL),
         ("faults", faults::ALL),
         ("warm", warm::ALL),
+        ("cloud_init", cloud_init::ALL),
     ];
     // Emulated machines of several tests at once would not fit the hosts this is for.
     suite::run(&Arguments { test_threads: Some(1), ..Arguments::from_args() }, &themes)

@@ -63,6 +63,18 @@ pub fn pin(image: &OsImage) -> Option<Pin> {
     })
 }
 
+/// What a recipe brings that runs cloud-init in one stage of its own, sets the cards and says on the console that it is
+/// ready.
+const ONE_STAGE: &str = "rootfs/usr/lib/calicolab/one-stage.py";
+
+/// Whether the image does by itself what every other one has to be told, which has cloud-init as distributions ship it.
+pub fn has_one_stage(library: &Library, image: &OsImage) -> Result<bool, FetchError> {
+    if pin(image).is_some() {
+        return Ok(false);
+    }
+    Ok(recipe(library, image)?.files.iter().any(|file| file.path == ONE_STAGE))
+}
+
 /// The recipe of an image that is built.
 pub fn recipe(library: &Library, image: &OsImage) -> Result<Recipe, FetchError> {
     let Origin::Build { suite, recipe } = &image.origin else {
@@ -72,4 +84,25 @@ pub fn recipe(library: &Library, image: &OsImage) -> Result<Recipe, FetchError> 
         .image_recipe_files(recipe)
         .map_err(|error| FetchError::Recipe { image: image.name.clone(), why: error.to_string() })?;
     Ok(Recipe::new(&image.name, suite, files.into_iter().map(|file| (file.path, file.bytes))))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn only_what_is_built_for_labs_needs_no_words_for_its_cards() {
+        let library = Library::open(None).expect("the binary's");
+        for image in library.images().expect("right").iter() {
+            let own = has_one_stage(&library, image).expect("its recipe is there");
+            assert_eq!(own, image.name == "debian-12", "{}", image.name);
+        }
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/machines/cloud-init");
+        let library = Library::open(Some(folder)).expect("the tests' own");
+        let images = library.images().expect("right");
+        let built = images.get("debian-12-stages").expect("it is there");
+        assert!(!has_one_stage(&library, built).expect("its recipe is there"));
+    }
 }

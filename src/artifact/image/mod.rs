@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use any::{Ready, cached, ensure_any, pin, recipe};
+pub use any::{Ready, cached, ensure_any, has_one_stage, pin, recipe};
 pub(super) use build::clear;
 pub use download::Disk;
 pub use kept::{FILES, Kept, all_kept, is_whole, kept};

@@ -238,7 +238,8 @@ async fn machines(site: &Site<'_>, locked: &mut Locked, leased: &Leased) -> Resu
         let known = then.machines.iter().find(|(name, _)| name == node);
         let host_key = known.map(|(_, machine)| machine.target.host_key.clone()).ok_or_else(unread)?;
         let (Ok(meta_data), Ok(user_data)) = (of("meta-data"), of("user-data")) else { return Err(unread()) };
-        Ok(Seed { meta_data, user_data, host_key, payload: made.payload() })
+        // Not every image is told of its cards.
+        Ok(Seed { meta_data, user_data, network_config: of("network-config").ok(), host_key, payload: made.payload() })
     })?;
     let (image, folder, shared) = (made.image(), from.folder(&point.name), points.shared());
     let order = Order { place, plan, leased, image: &image, seeds: &seeds };

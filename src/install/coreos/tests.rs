@@ -9,7 +9,7 @@ use super::*;
 use crate::install::pki::Pki;
 use crate::lab::builtin::Library;
 use crate::lab::example;
-use crate::lab::render::{self, HostKey, Secrets};
+use crate::lab::render::{self, HostKey, Reader, Secrets};
 
 /// What every node of the lab is given.
 async fn given(sets: &[&str]) -> (Plan, Vec<Vec<Upload>>) {
@@ -21,7 +21,8 @@ async fn given(sets: &[&str]) -> (Plan, Vec<Vec<Upload>>) {
         instance_ids: plan.nodes.map(|node, _| format!("0123-{node}")),
         join: None,
     };
-    let seeds = render::seeds(&plan, "ubuntu", &secrets, &library).expect("rendered");
+    let seeds =
+        render::seeds(&plan, Reader { user: "ubuntu", cloud_init: true }, &secrets, &library).expect("rendered");
     let told = seeds.map(|_, seed| seed.user_data.clone());
     let add_ons = render::manifests(&plan, &library).expect("rendered");
     let (pki, payload) = (Pki::ensure(&folder.path().join("pki"), &plan).expect("keys"), packed(folder.path()).await);
@@ -110,7 +111,13 @@ async fn a_policy_is_a_key_of_the_plugins_file() {
             instance_ids: plan.nodes.map(|_, _| String::new()),
             join: None,
         };
-        let seeds = render::seeds(&plan, "core", &secrets, &Library::open(None).expect("own")).expect("rendered");
+        let seeds = render::seeds(
+            &plan,
+            Reader { user: "core", cloud_init: true },
+            &secrets,
+            &Library::open(None).expect("own"),
+        )
+        .expect("rendered");
         for seed in seeds.values() {
             let told: Value = serde_saphyr::from_str(&seed.user_data).expect("YAML");
             let files = told["write_files"].as_array().expect("files");

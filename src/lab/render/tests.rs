@@ -19,6 +19,9 @@ fn library(files: &[(&str, &str)]) -> (tempfile::TempDir, Library) {
     (dir, library)
 }
 
+/// Who reads it: an image that needs no words for its cards.
+const OWN: Reader<'_> = Reader { user: "debian", cloud_init: false };
+
 fn planned() -> Plan {
     planned_for(&[])
 }
@@ -45,7 +48,7 @@ fn rendered(master: &str, parts: &[(&str, &str)]) -> Result<PerNode<SeedTexts>, 
     let (dir, library) = library(&files);
     let plan = planned();
     let root = format!("{}/", dir.path().display());
-    seeds(&plan, "debian", &secrets(&plan), &library).map_err(|error| chain(&error).replace(&root, ""))
+    seeds(&plan, OWN, &secrets(&plan), &library).map_err(|error| chain(&error).replace(&root, ""))
 }
 
 #[test]
@@ -128,7 +131,7 @@ fn secrets_do_not_show_themselves() {
 fn the_primer_renders_for_every_number_of_nodes() {
     for count in 2..=9 {
         let plan = planned_for(&[&format!("--nodes {count}")]);
-        let seeds = seeds(&plan, "debian", &secrets(&plan), &Library::open(None).expect("the binary's own"));
+        let seeds = seeds(&plan, OWN, &secrets(&plan), &Library::open(None).expect("the binary's own"));
         for (node, texts) in seeds.expect("the templates carried in the binary").iter() {
             let tree: serde_json::Value = serde_saphyr::from_str(&texts.user_data).expect("YAML");
             assert_eq!(tree["hostname"], node.as_str());

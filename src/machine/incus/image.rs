@@ -16,6 +16,8 @@ use crate::machine::{ProviderError, Tree, failed};
 pub const META_DATA: &str = "user.meta-data";
 /// The setting of an instance that holds its cloud-config; both projects' own for this purpose.
 pub const USER_DATA: &str = "cloud-init.user-data";
+/// The setting of a virtual machine that holds what cloud-init is told of its cards; both projects' own for this purpose.
+pub const NETWORK_CONFIG: &str = "cloud-init.network-config";
 /// The setting of an instance that holds its address on the way outside, with prefix, and the gateway's.
 pub const UPLINK: &str = "user.calicolab.uplink";
 /// The setting of an instance that holds who answers its names.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::door::{DEVICE, Door};
-use super::image::{META_DATA, USER_DATA};
+use super::image::{META_DATA, NETWORK_CONFIG, USER_DATA};
 use super::instance::Making;
 use super::names::{LABEL, NODE};
 use crate::lab::name::NodeName;
@@ -37,6 +37,9 @@ pub fn instance(making: &Making<'_>, node: &NodeName, sizes: &NodePlan, door: Op
             making.network.lab_device.as_str(): card(&names.lab(), &sizes.lab_mac),
         },
     });
+    if let Some(text) = &seed.network_config {
+        asked["config"][NETWORK_CONFIG] = text.as_str().into();
+    }
     if let Some(door) = door {
         let guest = making.uplink.address(sizes.index);
         asked["devices"][DEVICE] = door.device_of_guest(guest);
@@ -70,7 +73,7 @@ mod tests {
         let uplink = Uplink { gateway: [10, 64, 3, 1].into(), prefix: 24 };
         let making =
             Making { names: &names, fingerprint: "f00d", network: &plan.network, uplink, pool: "default", vm: true };
-        let seed = crate::machine::seed::example();
+        let seed = Seed { network_config: Some("version: 2\n".into()), ..crate::machine::seed::example() };
         let (node, sizes) = plan.nodes.iter().nth(1).expect("a second node");
         let asked = instance(&making, node, sizes, None, &seed);
         insta::assert_snapshot!(format!("{asked:#}"));
