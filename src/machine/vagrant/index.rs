@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(of(&path), list());
 
         let lets_go = async {
-            tokio::time::sleep(Duration::from_secs(3)).await;
+            tokio::time::sleep(Duration::from_secs(3)).await; // on a clock that stands still: nobody waits
             drop(theirs);
         };
         let (forgotten, ()) = tokio::join!(forget(kept.path(), Path::new(OURS)), lets_go);

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde::Deserialize;
 
-use super::{AUTHORITY, KubeError, Workload, items};
+use super::{AUTHORITY, Item, KubeError, Workload, items};
 use crate::command::Argv;
 
 /// The longest that one question may take; this kubectl has no limit of its own.
@@ -58,18 +58,6 @@ pub fn is_alert(hex: &str) -> bool {
 /// yet has as many as it shall have, and none of them is ready.
 pub fn pods(text: &str, namespace: &str) -> Result<Vec<Workload>, KubeError> {
     #[derive(Deserialize)]
-    struct Pod {
-        metadata: Meta,
-        spec: Spec,
-        #[serde(default)]
-        status: Status,
-    }
-    #[derive(Deserialize)]
-    struct Meta {
-        name: String,
-        namespace: String,
-    }
-    #[derive(Deserialize)]
     struct Spec {
         containers: Vec<serde::de::IgnoredAny>,
     }
@@ -83,12 +71,12 @@ pub fn pods(text: &str, namespace: &str) -> Result<Vec<Workload>, KubeError> {
         ready: bool,
     }
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-    let read = |pod: Pod| Workload {
+    let read = |pod: Item<Spec, Status>| Workload {
         name: format!("{}/{}", pod.metadata.namespace, pod.metadata.name),
         wanted: count(pod.spec.containers.len()),
         ready: count(pod.status.container_statuses.iter().filter(|container| container.ready).count()),
     };
-    let all: Vec<Pod> = items(text)?;
+    let all = items::<Item<Spec, Status>>(text)?;
     Ok(all.into_iter().filter(|pod| pod.metadata.namespace == namespace).map(read).collect())
 }
 
