@@ -79,6 +79,18 @@ pub struct Kubernetes {
     /// The etcd that the lab runs as a unit of its own; where there is none, kubeadm runs one as a pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etcd: Option<Etcd>,
+    /// What a pod network of the lab's own does at its edge; where there is a Calico, that is Calico's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Edge>,
+}
+
+/// What the pods' network does where it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edge {
+    /// Whether what leaves the pool for addresses outside it goes as its node's; else pods are known there as themselves.
+    pub nat: bool,
+    /// Whether a pod's `hostPort` answers at its node's address.
+    pub hostport: bool,
 }
 
 /// An etcd that the lab runs.
