@@ -90,6 +90,7 @@ fn from_its_own_binaries() {
     );
     assert_ne!(refused.trim(), "0");
     broken(&lab);
+    edge(&lab);
     let status = lab.ok(&["status"]);
     assert!(status.contains("certificates") && status.contains("good until"), "{status}");
     own_kubectl(&lab);
@@ -248,6 +249,33 @@ fn broken(lab: &Lab) {
         lab.ok(&["fault", "clear"]);
     }
     assert!(lab.ends(&["fault", "add", "etcd-stopped"], 11).contains("error[fault.other-lab]"));
+}
+
+/// A node that rewrites nothing, and one whose ports lead to no pod: each is named, and nothing else.
+fn edge(lab: &Lab) {
+    let named = |check: &str, whose: &str, why: &str| {
+        let proof = lab.json(&["verify", "--timeout", "1", "-o", "json", check], 21);
+        let findings = proof["checks"].as_array().expect("a list");
+        let failing: Vec<_> = findings.iter().filter(|one| one["verdict"] != "pass").collect();
+        assert_eq!((findings.len(), failing.len(), failing[0]["id"].as_str()), (3, 1, Some(whose)), "{proof:#}");
+        assert!(failing[0]["text"].as_str().is_some_and(|said| said.contains(why)), "{proof:#}");
+    };
+    let rule = |verb: &str| {
+        let words = format!("iptables -w -t nat -{verb} POSTROUTING -s 10.244.0.0/16 ! -d 10.244.0.0/16 -j MASQUERADE");
+        lab.on("kube-02", &words);
+    };
+    rule("D");
+    named("nat", "nat.kube-02.kube-03", "its address is not rewritten, planned is its node's");
+    rule("A");
+    lab.ok(&["verify", "nat"]);
+
+    // Pods made from now on, the proof's among them, ask for ports in vain.
+    const LIST: &str = "/etc/cni/net.d/10-calico.conflist";
+    let cut = r#"tr -d "\n" </root/kept | sed "s/, *{.type.: .portmap.*/]}/""#;
+    lab.on("kube-03", &format!("cp {LIST} /root/kept; {cut} >{LIST}.new; mv {LIST}.new {LIST}"));
+    named("hostport", "hostport.kube-02.kube-03", "no answer");
+    lab.on("kube-03", &format!("mv /root/kept {LIST}"));
+    lab.ok(&["verify", "hostport"]);
 }
 
 /// Objects, the logs of init containers, the kubelet's words and the pods' network are in it, and no token; elsewhere it
