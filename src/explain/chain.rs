@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::Facts;
 use crate::lab::name::NodeName;
-use crate::proof::check::Layer;
+use crate::proof::check::{Check, Layer};
 
 /// One link: each needs those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -88,8 +88,8 @@ pub(super) fn of_layer(layer: Layer) -> Link {
 }
 
 /// What may be broken where both ends look right, and what would tell.
-pub(super) fn unseen(layer: Layer, nodes: &[NodeName], facts: &Facts<'_>) -> (&'static str, String) {
-    let plan = facts.plan;
+pub(super) fn unseen(check: &Check, nodes: &[NodeName], facts: &Facts<'_>) -> (&'static str, String) {
+    let (plan, layer) = (facts.plan, check.layer());
     let (here, there) = (nodes.first().unwrap_or(&plan.master), nodes.get(1).unwrap_or(&plan.master));
     let device = facts.device(here);
     let logs = |more: &str| {
@@ -100,6 +100,17 @@ pub(super) fn unseen(layer: Layer, nodes: &[NodeName], facts: &Facts<'_>) -> (&'
         }
     };
     let dump = |filter: &str| facts.on(here, &format!("timeout 10 tcpdump -ni {device} {filter} (and on {there})"));
+    // Whose rules these are depends on the pods' network; all of them are seen by this.
+    let rules = |node: &NodeName| facts.on(node, "iptables-save -t nat");
+    match check {
+        Check::Nat { .. } => {
+            return ("the node rewrites what leaves the pods' pool otherwise than planned", rules(here));
+        }
+        Check::HostPort { .. } => {
+            return ("no rule leads the node's port to the pod, or its packets are lost", rules(there));
+        }
+        _ => {}
+    }
     match layer {
         Layer::Machine => ("the machine is slow or hung", logs(" --console")),
         Layer::Address => ("something changed the device", logs("")),

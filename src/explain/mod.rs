@@ -267,7 +267,7 @@ fn undecided(failing: &[&Finding], facts: &Facts<'_>) -> Vec<Open> {
         Verdict::NotYet { again_in: Some(_), .. } => {
             ("it only has to age", format!("calicolab verify --name {} {}", facts.plan.cluster, first.id))
         }
-        _ => chain::unseen(layer, &about, facts),
+        _ => chain::unseen(&first.check, &about, facts),
     };
     let decides = match about.as_slice() {
         [a, b] if layer == Layer::Session => {

@@ -65,7 +65,7 @@ mod tests {
         let mut lab = example::lab(&["one", "two"]);
         lab.installer = Installer::Binaries;
         let etcd = Some(Etcd { on: On::Master, tls: true });
-        lab.kubernetes = Some(Kubernetes { version: version.parse().expect("a release"), etcd });
+        lab.kubernetes = Some(Kubernetes { version: version.parse().expect("a release"), etcd, network: None });
         example::planned(&lab, "demo")
     }
 

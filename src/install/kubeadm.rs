@@ -91,7 +91,7 @@ mod tests {
         let plan = |version: &str, etcd| {
             let mut lab = example::lab(&["one", "two"]);
             lab.installer = Installer::Kubeadm;
-            lab.kubernetes = Some(Kubernetes { version: version.parse().expect("a release"), etcd });
+            lab.kubernetes = Some(Kubernetes { version: version.parse().expect("a release"), etcd, network: None });
             example::planned(&lab, "demo")
         };
         let told = |plan: &Plan| refusal(plan).expect("refused");

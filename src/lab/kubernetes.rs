@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::artifact::On;
 use super::edit::Edit;
+use super::installer::{For, Installer};
 use super::pin::{Arch, filled};
 
 /// A release of Kubernetes or Calico: `1.20.8`.
@@ -79,6 +80,37 @@ pub struct Kubernetes {
     /// The etcd that the lab runs as a unit of its own; where there is none, kubeadm runs one as a pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etcd: Option<Etcd>,
+    /// What a pod network of the lab's own does at its edge; where there is a Calico, that is Calico's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Edge>,
+}
+
+/// What the pods' network does where it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edge {
+    /// Whether what leaves the pool for addresses outside it goes as its node's; else pods are known there as themselves.
+    pub nat: bool,
+    /// Whether a pod's `hostPort` answers at its node's address.
+    pub hostport: bool,
+}
+
+impl Edge {
+    /// Calico's pools are made with NAT; its plugin publishes ports of nodes since 3.0, where `portmap` follows it in one
+    /// list. The kubelet of 2016 tells plugins of no ports, and what its Calico does with a pool of its own making is not
+    /// known here.
+    pub(in crate::lab) fn of(
+        installer: Installer,
+        calico: Option<&Calico>,
+        kubernetes: Option<&Kubernetes>,
+    ) -> Option<Self> {
+        if !For::Kubernetes.fits(installer) {
+            return None;
+        }
+        match calico {
+            Some(calico) => Some(Self { nat: true, hostport: calico.version.since(3, 0) }),
+            None => kubernetes?.network,
+        }
+    }
 }
 
 /// An etcd that the lab runs.

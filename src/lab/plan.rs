@@ -11,7 +11,7 @@ pub use super::file::ProofPlan;
 use super::file::{Lab, Timers};
 use super::installer::{Installer, Policy};
 use super::kernel::{Cgroups, Module, Need};
-use super::kubernetes::{Calico, Kubernetes, Runtime};
+use super::kubernetes::{Calico, Edge, Kubernetes, Runtime};
 use super::name::{ClusterName, LabName, NodeName, PerNode};
 use super::pin::{Arch, Lock, Pin, Wanted};
 use super::placement;
@@ -149,6 +149,9 @@ pub struct NetworkPlan {
     pub nat_device: String,
     /// Name of the second NIC inside the nodes.
     pub lab_device: String,
+    /// What the pods' network does where it ends; none where nobody knows, and nobody looks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edge: Option<Edge>,
 }
 
 /// The routing that is wanted.
@@ -289,6 +292,7 @@ pub fn plan(lab: &Lab, lock: &Lock, cluster: &ClusterName, net: LabNet) -> Plan 
             mtu: lab.network.mtu,
             nat_device: "nat0".into(),
             lab_device: "lab0".into(),
+            edge: Edge::of(lab.installer, lab.calico.as_ref(), lab.kubernetes.as_ref()),
         },
         placement: lab.placement,
         away: None,

@@ -17,6 +17,10 @@ pub const HTTP_PORT: u16 = 8080;
 /// Where it keeps what it tells.
 pub const PAGE: &str = "/tmp/www/index.html";
 
+/// The ports of nodes out of which proofs are given theirs: above those that Kubernetes gives services (up to 32767) and
+/// those that kernels draw for calls (up to 60999), and none of its own programs'.
+pub const NODE_PORTS: std::ops::Range<u16> = 61000..65000;
+
 /// Seconds after which a probe container ends by itself, and after which one that is still there is swept.
 pub const PROBE_LIFE_S: u32 = 600;
 
@@ -42,9 +46,67 @@ pub fn probe_name(nonce: &str) -> String {
 ///
 /// It prints [`probe_page`], answers HTTP with it, and ends by itself.
 pub fn raise_probe(nonce: &str, node: &str) -> Argv {
+    serving(nonce, node).bounded(RAISE_LIMIT)
+}
+
+fn serving(nonce: &str, node: &str) -> Argv {
     const SERVE: &str = "mkdir /tmp/www; echo $1 | tee /tmp/www/index.html; httpd -p $2 -h /tmp/www; exec sleep $3";
     let serve = Argv::script(SERVE, [probe_page(nonce, node), HTTP_PORT.to_string(), PROBE_LIFE_S.to_string()]);
-    ensure(&probe_name(nonce), &serve).bounded(RAISE_LIMIT)
+    ensure(&probe_name(nonce), &serve)
+}
+
+/// The ports of a node that are one proof's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodePorts {
+    /// The one that leads to its container's [`HTTP_PORT`].
+    pub published: u16,
+    /// The one at which the node itself tells callers who they are to it.
+    pub listener: u16,
+}
+
+/// The ports of the proof `nonce`. A container of an earlier proof may still be there, and the kubelet refuses a second
+/// one with the same port: those of two seconds differ for longer than a container lives.
+pub fn node_ports(nonce: &str) -> NodePorts {
+    let (seconds, fine) = nonce.split_once('-').unwrap_or((nonce, ""));
+    let fine = u64::from_str_radix(fine, 16).unwrap_or_default() % 2;
+    let pairs = u64::from(NODE_PORTS.end - NODE_PORTS.start) / 2;
+    let pair = (seconds.parse::<u64>().unwrap_or_default() * 2 + fine) % pairs;
+    let published = NODE_PORTS.start + 2 * u16::try_from(pair).unwrap_or_default();
+    NodePorts { published, listener: published + 1 }
+}
+
+/// [`raise_probe`] where a kubelet makes it, with its [`NodePorts`]: one is the pod's own, at the other a program of
+/// the container's serves on the node's network until the container ends, and tells its callers [`seen`].
+pub fn raise_probe_at_edge(nonce: &str, node: &str) -> Argv {
+    const SCRIPT: &str = r#"helper=$1 name=$2 page=$3 listener=$4
+export PUBLISH="$5"
+shift 5
+address=$("$@") || exit
+"$helper" outside "$name" sh -c '
+mkdir -p /tmp/seen/cgi-bin
+cat >/tmp/seen/cgi-bin/from <<END
+#!/bin/sh
+echo "Content-Type: text/plain"
+echo
+echo "$1 \$REMOTE_ADDR"
+END
+chmod 755 /tmp/seen/cgi-bin/from
+exec httpd -p "0.0.0.0:$2" -h /tmp/seen' listen "$page" "$listener"
+echo "$address""#;
+    let (name, page, ports) = (probe_name(nonce), probe_page(nonce, node), node_ports(nonce));
+    let (listener, publish) = (ports.listener.to_string(), format!("{}:{HTTP_PORT}", ports.published));
+    let own = [HELPER, &name, &page, &listener, &publish].map(str::to_owned);
+    Argv::script(SCRIPT, own.into_iter().chain(serving(nonce, node).words().to_vec())).bounded(RAISE_LIMIT)
+}
+
+/// Where a listener at the node's address `at` tells a caller of the proof `nonce` who it is there.
+pub fn listener(nonce: &str, at: Ipv4Addr) -> String {
+    format!("http://{at}:{}/cgi-bin/from", node_ports(nonce).listener)
+}
+
+/// As whom a listener on `node` saw its caller; none if it is not that one's answer.
+pub fn seen(nonce: &str, node: &str, text: &str) -> Option<Ipv4Addr> {
+    text.trim().strip_prefix(&probe_page(nonce, node))?.strip_prefix(' ')?.parse().ok()
 }
 
 /// Remove the probe container of the proof `nonce`, and those that proofs which were killed left behind.
@@ -89,6 +151,59 @@ mod tests {
         assert_eq!(address("warning\n10.244.0.16/26\n"), Some(Ipv4Addr::new(10, 244, 0, 16)));
         assert_eq!(address(""), None);
         assert_eq!(address("runc: no such file"), None);
+    }
+
+    #[test]
+    fn proofs_of_different_seconds_have_ports_of_their_own() {
+        let ports = |nonce: &str| node_ports(nonce);
+        assert_eq!(ports("1795270000-0a1b"), NodePorts { published: 61002, listener: 61003 });
+        let mut all = std::collections::BTreeSet::new();
+        for second in 0..u64::from(PROBE_LIFE_S) {
+            for fine in ["0a1b", "ffffffffffff0a1a"] {
+                let NodePorts { published, listener } = ports(&format!("{}-{fine}", 1_795_270_000 + second));
+                assert!(NODE_PORTS.contains(&published) && NODE_PORTS.contains(&listener));
+                assert!(all.insert(published) && all.insert(listener), "{second} {fine}");
+            }
+        }
+    }
+
+    #[test]
+    fn at_the_edge_a_listener_follows_the_container_and_the_address_stays_last() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (helper, log) = (folder.path().join(HELPER), folder.path().join("log"));
+        let text = format!(
+            "#!/bin/sh\necho \"$1 $2 $PUBLISH\" >>{log}\ncase $1 in\nensure) [ -z \"$FAILS\" ] || exit 7; echo 10.244.0.16;;\n\
+             outside) shift 2; echo \"$4 $5 $6\" >>{log}; echo 'httpd: bind: Address in use' >&2; exit 1;;\nesac\n",
+            log = log.display()
+        );
+        std::fs::write(&helper, text).expect("written");
+        std::fs::set_permissions(&helper, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").expect("a path"));
+        let argv = raise_probe_at_edge("1795270000-0a1b", "kube-02");
+        let run = |fails: &str| {
+            let mut command = std::process::Command::new(argv.program());
+            command.args(&argv.words()[1..]).env("PATH", &path).env("FAILS", fails).output().expect("sh runs")
+        };
+        let out = run("");
+        assert!(out.status.success(), "a port that is taken is told by the check that wants it");
+        assert_eq!(String::from_utf8(out.stdout).expect("text"), "10.244.0.16\n");
+        let told = std::fs::read_to_string(&log).expect("called");
+        let name = "probe-1795270000-0a1b";
+        assert_eq!(
+            told,
+            format!("ensure {name} 61002:8080\noutside {name} 61002:8080\nlisten 1795270000-0a1b kube-02 61003\n")
+        );
+        let out = run("yes");
+        assert_eq!((out.status.code(), out.stdout.len()), (Some(7), 0));
+    }
+
+    #[test]
+    fn only_an_answer_of_that_node_says_who_was_seen() {
+        let told = |text: &str| seen("1-a", "kube-02", text);
+        assert_eq!(told("1-a kube-02 198.18.7.11\n"), Some(Ipv4Addr::new(198, 18, 7, 11)));
+        for text in ["1-a kube-02 \n", "1-a kube-021 198.18.7.11", "1-b kube-02 198.18.7.11", "1-a kube-02 ::1", ""] {
+            assert_eq!(told(text), None, "{text}");
+        }
     }
 
     #[test]

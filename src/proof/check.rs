@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::{CheckId, Probe, Scene, Verdict};
-use super::{calico, dns, etcd, kubernetes, machine, packet, route, service, session};
+use super::{calico, dns, edge, etcd, kubernetes, machine, packet, route, service, session};
 use crate::lab::name::NodeName;
 
 /// One claim.
@@ -93,6 +93,20 @@ pub enum Check {
         /// On which node it asks.
         from: NodeName,
         /// On which node the other one is.
+        to: NodeName,
+    },
+    /// What a container sends to another node's own address leaves as planned: as its node's, or as its own.
+    Nat {
+        /// On which node it asks.
+        from: NodeName,
+        /// Which node tells as whom it came.
+        to: NodeName,
+    },
+    /// A port that a container has of its node answers another node.
+    HostPort {
+        /// Which asks.
+        from: NodeName,
+        /// On which node the container is.
         to: NodeName,
     },
     /// Policies deny and allow what they say, and nothing is left of them.
@@ -219,6 +233,8 @@ impl Check {
             Self::DaemonSets => "daemonsets",
             Self::Pool => "pool",
             Self::Policy => "policy",
+            Self::Nat { .. } => "nat",
+            Self::HostPort { .. } => "hostport",
             Self::Peers { .. } => "peers",
             Self::Calicoctl { .. } => "calicoctl",
             Self::Session { .. } => "session",
@@ -248,8 +264,9 @@ impl Check {
             }
             Self::Peers { .. } | Self::Calicoctl { .. } | Self::Session { .. } => Layer::Session,
             Self::OwnBlock { .. } | Self::Route { .. } => Layer::Route,
-            Self::Packet { .. } | Self::Policy => Layer::Packet,
-            Self::ServicePod { .. }
+            Self::Packet { .. } | Self::Policy | Self::Nat { .. } => Layer::Packet,
+            Self::HostPort { .. }
+            | Self::ServicePod { .. }
             | Self::ServiceNode { .. }
             | Self::Kubelet { .. }
             | Self::Deployments
@@ -291,7 +308,9 @@ impl Check {
             | Self::Route { node, owner: other, .. }
             | Self::DnsServer { node, server: other }
             | Self::Link { from: node, to: other }
-            | Self::Packet { from: node, to: other } => vec![node, other],
+            | Self::Packet { from: node, to: other }
+            | Self::Nat { from: node, to: other }
+            | Self::HostPort { from: node, to: other } => vec![node, other],
         }
     }
 
@@ -315,6 +334,8 @@ impl Check {
             Self::Session { node, .. } => session::probes(scene.plan, node),
             Self::OwnBlock { node, .. } | Self::Route { node, .. } => vec![route::routes(scene.plan, node)],
             Self::Packet { from, to } => packet::probes(scene, from, to),
+            Self::Nat { from, to } => edge::nat_probes(scene, from, to),
+            Self::HostPort { from, to } => edge::hostport_probes(scene, from, to),
             Self::ServicePod { node } => service::pod_probes(scene, node),
             Self::ServiceNode { node } => service::node_probes(scene.plan, node),
             Self::Dns { node } => packet::in_pod(scene, node, dns::name(scene.plan)),
@@ -350,6 +371,8 @@ impl Check {
             Self::OwnBlock { node, block } => route::judge_own(scene, node, *block),
             Self::Route { node, block, owner } => route::judge_foreign(scene, node, *block, owner),
             Self::Packet { from, to } => packet::judge(scene, from, to),
+            Self::Nat { from, to } => edge::judge_nat(scene, from, to),
+            Self::HostPort { from, to } => edge::judge_hostport(scene, from, to),
             Self::ServicePod { node } => service::judge_pod(scene, node),
             Self::ServiceNode { node } => service::judge_node(scene, node),
             Self::Dns { node } => dns::judge_name(scene, node),

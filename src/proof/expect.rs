@@ -52,6 +52,12 @@ pub fn expect(plan: &Plan) -> Vec<Check> {
     if plan.calico.is_some() {
         checks.push(Check::Policy);
     }
+    // Each node once at either end: the rules are each node's own.
+    let ring = names.iter().zip(names.iter().cycle().skip(1)).map(|(&from, &to)| (from.clone(), to.clone()));
+    if let Some(edge) = plan.network.edge {
+        checks.extend(ring.clone().map(|(from, to)| Check::Nat { from, to }));
+        checks.extend(ring.filter(|_| edge.hostport).map(|(from, to)| Check::HostPort { from, to }));
+    }
     checks.extend(each(|node| Check::ServicePod { node }));
     checks.extend(each(|node| Check::ServiceNode { node }));
     if kubernetes {
@@ -114,6 +120,29 @@ mod tests {
         let count = |kind: &str| checks.iter().filter(|check| check.kind() == kind).count();
         assert_eq!(["datastore", "registered", "daemonsets", "kubelet", "deployments"].map(count), [0, 3, 1, 3, 1]);
         assert!(checks.is_sorted_by_key(Check::layer));
+    }
+
+    #[test]
+    fn the_edge_is_looked_at_where_the_plan_knows_it() {
+        use crate::lab::example::carried;
+        let of = |plan: &Plan| {
+            let ids = expect(plan).iter().map(|check| check.id().to_string()).collect::<Vec<_>>();
+            ids.into_iter()
+                .filter(|id| ["nat.", "hostport."].iter().any(|kind| id.starts_with(kind)))
+                .collect::<Vec<_>>()
+        };
+        let ring = ["01.kube-02", "02.kube-03", "03.kube-01"];
+        let [nat, hostport] = ["nat", "hostport"].map(|kind| ring.map(|pair| format!("{kind}.kube-{pair}")));
+        let mut plan = carried("calico-3.21-kdd", &["nodes.count=3", "nodes.prefix=kube-"]);
+        assert_eq!(of(&plan), [nat.clone(), hostport].concat());
+        assert!(expect(&plan).is_sorted_by_key(Check::layer));
+        plan.network.edge = None;
+        assert!(of(&plan).is_empty(), "of a cluster from before it was asked");
+        // Its plugin stands in a list with no other.
+        assert_eq!(of(&carried("calico-2.4-etcd", &["nodes.count=3", "nodes.prefix=kube-"])), nat);
+        for lab in ["coreos-0.15", "primer"] {
+            assert!(of(&carried(lab, &[])).is_empty());
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Judges of Kubernetes: nodes ready under their planned addresses, daemon sets and deployments complete, kubelets that pass on.
 
-use super::{Judged, Place, Probe, Scene, Verdict, packet, raise};
+use super::{Judged, Place, Probe, Scene, Verdict, packet};
 use crate::command::{Argv, Output};
 use crate::lab::file::Installer;
 use crate::lab::name::NodeName;
@@ -50,7 +50,7 @@ fn passed_on(scene: &Scene<'_>, node: &NodeName) -> [Probe; 2] {
 }
 
 pub(super) fn kubelet_probes(scene: &Scene<'_>, node: &NodeName) -> Vec<Probe> {
-    let mut probes = vec![raise(scene.nonce, node)];
+    let mut probes = vec![scene.raise(node)];
     if scene.pod(node).is_ok() {
         probes.extend(passed_on(scene, node));
     }

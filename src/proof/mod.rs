@@ -10,6 +10,7 @@ pub mod round;
 
 mod calico;
 mod dns;
+mod edge;
 mod etcd;
 mod kubernetes;
 mod machine;
@@ -278,9 +279,14 @@ impl Scene<'_> {
         }
     }
 
+    /// The probe that makes the proof's container on `node` and answers its address.
+    pub fn raise(&self, node: &NodeName) -> Probe {
+        raise(self.plan, self.nonce, node)
+    }
+
     /// The address of the proof's container on `node`.
     pub fn pod(&self, node: &NodeName) -> Result<Ipv4Addr, Verdict> {
-        let output = self.heard(&raise(self.nonce, node))?;
+        let output = self.heard(&self.raise(node))?;
         match container::address(&output.stdout) {
             Some(address) if output.ok() => Ok(address),
             _ => Err(Verdict::not_yet(format!(
@@ -293,8 +299,9 @@ impl Scene<'_> {
 }
 
 /// The probe that makes the proof's container on `node` and answers its address.
-pub fn raise(nonce: &str, node: &NodeName) -> Probe {
-    Probe { node: node.clone(), place: Place::Node, argv: container::raise_probe(nonce, node.as_str()) }
+pub fn raise(plan: &Plan, nonce: &str, node: &NodeName) -> Probe {
+    let raise = if plan.network.edge.is_some() { container::raise_probe_at_edge } else { container::raise_probe };
+    Probe { node: node.clone(), place: Place::Node, argv: raise(nonce, node.as_str()) }
 }
 
 /// Digest of a plan, as proofs carry it.

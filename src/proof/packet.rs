@@ -1,6 +1,6 @@
 //! Judge of packets between fresh containers of two nodes: small, full, an answer with identity, and no false one.
 
-use super::{Judged, Place, Probe, Scene, Verdict, machine, raise};
+use super::{Judged, Place, Probe, Scene, Verdict, machine};
 use crate::command::{Argv, Output};
 use crate::lab::addressing::unused_pod;
 use crate::lab::name::NodeName;
@@ -8,7 +8,7 @@ use crate::node::{container, reach};
 
 /// `argv` in the proof's container on `node`, and the probe that makes the container.
 pub(super) fn in_pod(scene: &Scene<'_>, node: &NodeName, argv: Argv) -> Vec<Probe> {
-    let mut probes = vec![raise(scene.nonce, node)];
+    let mut probes = vec![scene.raise(node)];
     if scene.pod(node).is_ok() {
         probes.push(pod(node, argv));
     }
@@ -21,7 +21,7 @@ pub(super) fn pod(node: &NodeName, argv: Argv) -> Probe {
 }
 
 pub(super) fn probes(scene: &Scene<'_>, from: &NodeName, to: &NodeName) -> Vec<Probe> {
-    let mut probes = vec![raise(scene.nonce, from), raise(scene.nonce, to)];
+    let mut probes = vec![scene.raise(from), scene.raise(to)];
     if let (Ok(_), Ok(questions)) = (scene.pod(from), questions(scene, from, to)) {
         probes.extend(questions);
     }
@@ -134,10 +134,11 @@ mod tests {
     #[test]
     fn a_container_that_does_not_start_is_named() {
         let mut stage = stage();
-        stage.say(raise(NONCE, &node(2)), 1, "", "runc run failed: no such file");
+        let raise = stage.scene().raise(&node(2));
+        stage.say(raise.clone(), 1, "", "runc run failed: no such file");
         assert!(stage.judge(&CHECK()).text().contains("no container could be started on calico-02"));
         let away = crate::proof::Answer::Unasked("lost connection".into());
-        stage.answer(raise(NONCE, &node(2)), away);
+        stage.answer(raise, away);
         assert!(matches!(stage.judge(&CHECK()), Verdict::Unknown { .. }));
     }
 }

@@ -61,7 +61,7 @@ pub async fn prove(
     let deadline = taking.began + patience;
     loop {
         let probes = taking.due();
-        raised.needed |= probes.keys().any(|probe| *probe == raise(&taking.nonce, &probe.node));
+        raised.needed |= probes.keys().any(|probe| *probe == raise(plan, &taking.nonce, &probe.node));
         taking.round(probes).await;
         if taking.all_pass() {
             // Sessions that passed some rounds ago must still be up now that everything else holds.
@@ -189,7 +189,7 @@ impl<'a> Taking<'a> {
     }
 
     fn raises(&self, probe: &Probe) -> bool {
-        *probe == raise(&self.nonce, &probe.node)
+        *probe == raise(self.plan, &self.nonce, &probe.node)
     }
 
     fn sessions(&self) -> impl Iterator<Item = &Track> {

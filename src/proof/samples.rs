@@ -125,7 +125,8 @@ impl Stage {
     pub fn raised(&mut self) {
         for index in 1..=self.plan.nodes.len() {
             let address = self.pod_address(index).to_string();
-            self.say(super::raise(NONCE, &node(index)), 0, &format!("{address}\n"), "");
+            let raise = self.scene().raise(&node(index));
+            self.say(raise, 0, &format!("{address}\n"), "");
         }
     }
 

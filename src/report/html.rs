@@ -203,7 +203,7 @@ mod tests {
             stdout: "<script>alert(1)</script>".into(),
             stderr: String::new(),
         };
-        let probe = crate::proof::raise(samples::NONCE, &samples::node(1));
+        let probe = crate::proof::raise(&plan, samples::NONCE, &samples::node(1));
         let at = jiff::Timestamp::UNIX_EPOCH;
         let mut proof = samples::proof(&plan, &[]);
         proof.readings = vec![Reading { probe, answer: Answer::Said(said), at }];

@@ -10,7 +10,8 @@ use crate::lab::file::Installer;
 use crate::lab::kubernetes as release;
 
 fn members(on: On) -> release::Kubernetes {
-    release::Kubernetes { version: "1.20.2".parse().expect("a release"), etcd: Some(release::Etcd { on, tls: true }) }
+    let etcd = Some(release::Etcd { on, tls: true });
+    release::Kubernetes { version: "1.20.2".parse().expect("a release"), etcd, network: None }
 }
 
 fn kubernetes() -> Plan {

@@ -8,8 +8,8 @@ use crate::lab::era;
 use crate::lab::file::artifacts::member;
 use crate::lab::images::OsImage;
 use crate::lab::kubernetes::{
-    Calico, DATASTORES, DETECTIONS, Datastore, Detection, ENCAPSULATIONS, Encapsulation, Etcd, INSTALLS, ImageArchive,
-    Install, Kubernetes, ManifestFile, Release,
+    Calico, DATASTORES, DETECTIONS, Datastore, Detection, ENCAPSULATIONS, Edge, Encapsulation, Etcd, INSTALLS,
+    ImageArchive, Install, Kubernetes, ManifestFile, Release,
 };
 use crate::lab::problem::{Place, Problem, nearest};
 use crate::lab::scalar::{self, Found};
@@ -44,9 +44,10 @@ pub(super) fn kubernetes(top: &mut Fields<'_>, installer: Option<&Found<Installe
         let message = format!("the installer `{}` brings no etcd of its own", installer.value);
         fields.problem(Problem::new(&at, message).remedy("write for example `etcd: {on: master, tls: on}`"));
     }
+    let network = fields.optional("network").and_then(|node| edge(&mut fields, node, installer));
     fields.end();
     let version = version?;
-    Some(Found { value: Kubernetes { version: version.value, etcd }, at: version.at })
+    Some(Found { value: Kubernetes { version: version.value, etcd, network }, at: version.at })
 }
 
 /// What isolates the pods of a lab whose installer writes the plugin's file itself.
@@ -66,6 +67,19 @@ fn etcd(fields: &mut Fields<'_>, node: Node) -> Option<Etcd> {
     let tls = inner.need("tls", "on", scalar::switch);
     inner.end();
     Some(Etcd { on: on?.value, tls: tls?.value })
+}
+
+/// What a pod network of the lab's own does at its edge: nobody else could say.
+fn edge(fields: &mut Fields<'_>, node: Node, installer: Option<&Found<Installer>>) -> Option<Edge> {
+    if let Some(installer) = installer.filter(|found| found.value == Installer::Coreos) {
+        let message = format!("the installer `{}` brings its own pod network", installer.value);
+        fields.problem(Problem::new(&node.at, message).remedy("remove `kubernetes.network`"));
+    }
+    let mut inner = Fields::of(node, "kubernetes.network", fields.problems());
+    let nat = inner.need("nat", "on", scalar::switch);
+    let hostport = inner.need("hostport", "on", scalar::switch);
+    inner.end();
+    Some(Edge { nat: nat?.value, hostport: hostport?.value })
 }
 
 /// The Calico of a lab that has one. Of what is around it, `artifacts` are the lab's.
@@ -182,6 +196,14 @@ fn goes_with(
         fields.problem(problem.remedy("write for example `kubernetes: {version: 1.20.8}`"));
         return;
     };
+    if kubernetes.value.network.is_some() {
+        let problem = Problem::new(
+            &calico.at,
+            "the lab has a `calico`, and `kubernetes.network` says what its pods' network does",
+        );
+        fields
+            .problem(problem.remedy("remove `kubernetes.network`: Calico's NAT and ports of nodes are its manifests'"));
+    }
     if let Some(why) = era::refusal(kubernetes.value.version, calico.value) {
         // Whichever of the two was asked for on the command line is what does not fit.
         let at = if matches!(kubernetes.at, Place::Flag { .. }) { &kubernetes.at } else { &calico.at };

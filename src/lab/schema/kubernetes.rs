@@ -13,6 +13,17 @@ pub(super) struct KubernetesFile {
     version: String,
     /// An etcd that the lab runs beside it; without one, kubeadm runs its own.
     etcd: Option<EtcdFile>,
+    /// What a pod network of the lab's own does at its edge, which is proved then; not beside a `calico`.
+    network: Option<EdgeFile>,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct EdgeFile {
+    /// Whether what leaves the pool for addresses outside it goes as its node's.
+    nat: SwitchWord,
+    /// Whether a pod's `hostPort` answers at its node's address.
+    hostport: SwitchWord,
 }
 
 #[derive(Serialize, Deserialize, JsonSchema)]
