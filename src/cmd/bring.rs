@@ -25,6 +25,7 @@ use crate::lab::plan::Plan;
 use crate::lab::render::{self, AddOn, HostKey, Reader, Secrets};
 use crate::machine::{Image, ImageForm, Machine, Order, Place, ProviderError, Seed, console_tail};
 use crate::proof::ask::{Ask, Askers};
+use crate::record;
 use crate::ssh::keys::ClusterKeys;
 use crate::ssh::{Remote, SshError};
 use crate::wait::{self, Asked, Patience, WaitError};
@@ -83,7 +84,9 @@ pub async fn machines(site: &Site<'_>, locked: &mut Locked) -> Result<PerNode<Re
                 // The sender is gone only when reaching failed, and then that failure ends this future too.
                 let Ok(remote) = told.await else { return std::future::pending().await };
                 cx.events.progress(Step::Install, node.as_str(), "placing and hashing what it runs");
-                kit.install(node, machine, &remote).await.map_err(|error| not_installed(&error))?;
+                kit.install(node, machine, &remote)
+                    .await
+                    .map_err(|error| not_installed(&error, &place.folder, plan))?;
                 cx.events.subject_done(Step::Install, node.as_str(), "installed");
                 Ok(())
             })
@@ -304,7 +307,8 @@ pub fn not_reached(error: &SshError) -> Failure {
     Failure::new(Exit::Boot, "ssh.unreachable", "reach the machines").because(error)
 }
 
-fn not_installed(error: &InstallError) -> Failure {
+/// A node that could not be installed; where only the last lines of what it said are shown, the log has all of them.
+fn not_installed(error: &InstallError, folder: &Path, plan: &Plan) -> Failure {
     let failure = match error {
         InstallError::Altered { .. } => Failure::new(Exit::Digest, "install.altered", "install the nodes"),
         InstallError::Ssh { source, .. } if source.is_host_key_mismatch() => {
@@ -312,7 +316,13 @@ fn not_installed(error: &InstallError) -> Failure {
         }
         _ => Failure::new(Exit::Install, "install.failed", "install the nodes"),
     };
-    failure.because(error)
+    let failure = failure.because(error);
+    match error {
+        InstallError::Failed { .. } => failure
+            .because_text(format!("all that was said there is in {}", folder.join(record::LOG).display()))
+            .hint(format!("calicolab logs --name {}", plan.cluster)),
+        _ => failure,
+    }
 }
 
 fn not_booted(error: &ProviderError) -> Failure {
