@@ -364,3 +364,21 @@ pub fn askers_or_why(remotes: &PerNode<Result<Remote, SshError>>) -> Askers {
         Err(error) => Arc::new(Silent(in_one_line(error))) as Arc<dyn Ask>,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_was_not_installed_is_told_with_the_place_of_all_it_said() {
+        let plan = crate::lab::example::planned(&crate::lab::example::lab(&["one", "two"]), "demo");
+        let error =
+            InstallError::Failed { node: plan.master.clone(), doing: "kubeadm init", said: "the last lines".into() };
+        let told = not_installed(&error, Path::new("/home/me/clusters/demo"), &plan);
+        assert_eq!(told.exit(), Exit::Install);
+        let told = serde_json::to_value(&told).expect("plain data");
+        let because = told["error"]["because"].to_string();
+        assert!(because.contains("the last lines") && because.contains("/home/me/clusters/demo/log"), "{because}");
+        assert_eq!(told["error"]["hints"][0], "calicolab logs --name demo");
+    }
+}
