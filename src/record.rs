@@ -7,7 +7,10 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-static LOG: OnceLock<Mutex<Option<File>>> = OnceLock::new();
+/// The log's name in the folder.
+pub const LOG: &str = "log";
+
+static KEPT: OnceLock<Mutex<Option<File>>> = OnceLock::new();
 
 /// Listen to what the program says of itself; kept from the moment [`keep`] names a folder.
 pub fn listen() {
@@ -19,13 +22,13 @@ pub fn listen() {
 /// From here on write to `log` in `folder`.
 pub fn keep(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    let file = File::options().create(true).append(true).mode(0o600).open(folder.join("log"))?;
+    let file = File::options().create(true).append(true).mode(0o600).open(folder.join(LOG))?;
     *cell().lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
     Ok(())
 }
 
 fn cell() -> &'static Mutex<Option<File>> {
-    LOG.get_or_init(Mutex::default)
+    KEPT.get_or_init(Mutex::default)
 }
 
 struct Here;

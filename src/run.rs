@@ -243,7 +243,7 @@ async fn story(cx: &Cx<'_>, verb: &Verb, talks: bool) -> Result<Exit, Failure> {
             let proof = verify::verify(cx, &cluster, &want).await?;
             show_proof(&proof, form.output, quiet, *only_failures);
             papers::write(cx, &cluster, papers, Some(&proof))?;
-            verify::unproven(&cluster, &proof).map_or(Ok(Exit::Done), Err)
+            verify::unproven(cx, &cluster, &proof).map_or(Ok(Exit::Done), Err)
         }
         Verb::Broken(verb) => Box::pin(broken::story(cx, verb, quiet)).await,
         Verb::Snapshot { verb } => Box::pin(points::story(cx, verb, quiet)).await,

@@ -25,6 +25,7 @@ use crate::lab::plan::Plan;
 use crate::lab::render::{self, AddOn, HostKey, Reader, Secrets};
 use crate::machine::{Image, ImageForm, Machine, Order, Place, ProviderError, Seed, console_tail};
 use crate::proof::ask::{Ask, Askers};
+use crate::record;
 use crate::ssh::keys::ClusterKeys;
 use crate::ssh::{Remote, SshError};
 use crate::wait::{self, Asked, Patience, WaitError};
@@ -83,7 +84,9 @@ pub async fn machines(site: &Site<'_>, locked: &mut Locked) -> Result<PerNode<Re
                 // The sender is gone only when reaching failed, and then that failure ends this future too.
                 let Ok(remote) = told.await else { return std::future::pending().await };
                 cx.events.progress(Step::Install, node.as_str(), "placing and hashing what it runs");
-                kit.install(node, machine, &remote).await.map_err(|error| not_installed(&error))?;
+                kit.install(node, machine, &remote)
+                    .await
+                    .map_err(|error| not_installed(&error, &place.folder, plan))?;
                 cx.events.subject_done(Step::Install, node.as_str(), "installed");
                 Ok(())
             })
@@ -304,7 +307,8 @@ pub fn not_reached(error: &SshError) -> Failure {
     Failure::new(Exit::Boot, "ssh.unreachable", "reach the machines").because(error)
 }
 
-fn not_installed(error: &InstallError) -> Failure {
+/// A node that could not be installed; where only the last lines of what it said are shown, the log has all of them.
+fn not_installed(error: &InstallError, folder: &Path, plan: &Plan) -> Failure {
     let failure = match error {
         InstallError::Altered { .. } => Failure::new(Exit::Digest, "install.altered", "install the nodes"),
         InstallError::Ssh { source, .. } if source.is_host_key_mismatch() => {
@@ -312,7 +316,13 @@ fn not_installed(error: &InstallError) -> Failure {
         }
         _ => Failure::new(Exit::Install, "install.failed", "install the nodes"),
     };
-    failure.because(error)
+    let failure = failure.because(error);
+    match error {
+        InstallError::Failed { .. } => failure
+            .because_text(format!("all that was said there is in {}", folder.join(record::LOG).display()))
+            .hint(format!("calicolab logs --name {}", plan.cluster)),
+        _ => failure,
+    }
 }
 
 fn not_booted(error: &ProviderError) -> Failure {
@@ -353,4 +363,22 @@ pub fn askers_or_why(remotes: &PerNode<Result<Remote, SshError>>) -> Askers {
         Ok(remote) => Arc::new(Over(remote.clone())) as Arc<dyn Ask>,
         Err(error) => Arc::new(Silent(in_one_line(error))) as Arc<dyn Ask>,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_was_not_installed_is_told_with_the_place_of_all_it_said() {
+        let plan = crate::lab::example::planned(&crate::lab::example::lab(&["one", "two"]), "demo");
+        let error =
+            InstallError::Failed { node: plan.master.clone(), doing: "kubeadm init", said: "the last lines".into() };
+        let told = not_installed(&error, Path::new("/home/me/clusters/demo"), &plan);
+        assert_eq!(told.exit(), Exit::Install);
+        let told = serde_json::to_value(&told).expect("plain data");
+        let because = told["error"]["because"].to_string();
+        assert!(because.contains("the last lines") && because.contains("/home/me/clusters/demo/log"), "{because}");
+        assert_eq!(told["error"]["hints"][0], "calicolab logs --name demo");
+    }
 }

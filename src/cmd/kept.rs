@@ -15,6 +15,9 @@ use crate::ssh::{Remote, SshError};
 
 use super::cx::{ANSWER, Cx};
 
+/// Where a cluster's proofs are, in its folder.
+pub const PROOFS: &str = "proof";
+
 /// The plan that was saved at a path, if it can be read.
 pub fn read_plan(path: &Path) -> Option<Plan> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
@@ -77,7 +80,7 @@ pub fn targets(plan: &Plan, state: &ClusterState) -> Result<PerNode<Target>, Fai
 
 /// Save a proof as `proof/TIME.json`, so that anyone can judge it again.
 pub fn keep(folder: &Path, proof: &Proof) -> Result<LastProof, Failure> {
-    let folder = folder.join("proof");
+    let folder = folder.join(PROOFS);
     let at = jiff::Timestamp::now();
     let file = folder.join(format!("{}.json", at.strftime("%Y%m%dT%H%M%S%.3fZ")));
     let written = durable::private_folder(&folder)

@@ -12,6 +12,7 @@ use super::table::columns;
 use crate::artifact::oci::saved::{self, SavedError};
 use crate::event::{Event, Step};
 use crate::failure::{Exit, Failure};
+use crate::lab::kubernetes::Runtime;
 use crate::lab::name::{ClusterName, NodeName};
 use crate::node::image;
 use crate::ssh::{Input, Remote, SshError};
@@ -39,7 +40,9 @@ pub async fn load(cx: &Cx<'_>, cluster: &ClusterName, file: &Path) -> Result<Vec
     cx.events.tell(Event::Begin { verb: "load".into(), cluster: cluster.to_string(), steps: vec![Step::Install] });
     let loading = async {
         let remotes = connect(cx, cluster, &plan, &state).await?;
-        let taken = remotes.try_join(async |node, remote| taken(cx, node, remote, file, &names).await).await?;
+        let taken = remotes
+            .try_join(async |node, remote| taken(cx, node, remote, file, (plan.runtime(), &names)).await)
+            .await?;
         let loaded = agreed(&names, &taken.values().cloned().collect::<Vec<_>>())?;
         let outcome = format!("{} on {}", counted(loaded.len(), "image"), counted(taken.len(), "node"));
         Ok((loaded, outcome))
@@ -52,12 +55,12 @@ async fn taken(
     node: &NodeName,
     remote: &Result<Remote, SshError>,
     file: &Path,
-    names: &[String],
+    (runtime, names): (Runtime, &[String]),
 ) -> Result<Vec<(String, String)>, Failure> {
     let failed = || Failure::new(Exit::Install, "load.failed", format!("give {node} the images"));
     let remote = remote.as_ref().map_err(|error| failed().because(error))?;
     cx.events.progress(Step::Install, node.as_str(), "taking the images in");
-    let argv = image::take(names.iter().map(String::as_str)).sudo();
+    let argv = image::take(runtime, names.iter().map(String::as_str)).sudo();
     let output = remote.run_with_input(&argv, Input::File(file.to_path_buf()), LIMIT).await;
     let output = output.map_err(|error| failed().because(&error))?;
     if !output.ok() {

@@ -34,7 +34,7 @@ pub enum Source {
 pub async fn logs(cx: &Cx<'_>, cluster: &ClusterName, source: &Source, lines: u32) -> Result<String, Failure> {
     let folder = cx.home.folder(cluster);
     match source {
-        Source::Own => file(&folder.join("log"), lines),
+        Source::Own => file(&folder.join(crate::record::LOG), lines),
         Source::Console { node } => {
             let state = cx.home.read(cluster).map_err(|error| not_locked(cluster, &error))?;
             let node = node_named(&state.nodes, node)?;

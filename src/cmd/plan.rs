@@ -6,6 +6,7 @@ pub mod manifests;
 use std::fmt::Write as _;
 
 use super::table::{columns, size};
+use crate::lab::accept::{Accept, Crew};
 use crate::lab::file::{Installer, On, Policy, Timers};
 use crate::lab::kernel::Need;
 use crate::lab::kubernetes::{Calico, Datastore, Edge, Encapsulation, Kubernetes, ManifestFile};
@@ -134,6 +135,7 @@ fn addresses(plan: &Plan) -> String {
     ]);
     facts.extend(plan.kubernetes.as_ref().map(|kubernetes| ("kubernetes", kubernetes_fact(plan, kubernetes))));
     facts.extend(plan.calico.as_ref().map(|calico| ("calico", calico_fact(plan, calico))));
+    facts.extend(plan.accept.as_ref().map(|accept| ("accepted", accept_fact(plan, accept))));
     if plan.policy == Policy::K8sAnnotations {
         facts.push(("policy", "each namespace on its own, but for what annotations allow".into()));
     } else if plan.installer == Installer::Coreos {
@@ -188,6 +190,17 @@ fn calico_fact(plan: &Plan, calico: &Calico) -> String {
         plan.pod_mtu(),
         files.join(" ")
     )
+}
+
+fn accept_fact(plan: &Plan, accept: &Accept) -> String {
+    let nodes = plan.nodes.len();
+    let crew = |crew: &Crew| format!("{} {}", crew.name.prefix, crew.wanted.of(nodes));
+    let pods: Vec<String> = accept.pods.iter().map(crew).collect();
+    let facts = [
+        (!accept.objects.is_empty()).then(|| format!("by {} objects of its manifests", accept.objects.len())),
+        (!pods.is_empty()).then(|| format!("by {} pods ({})", accept.pods_of(nodes), pods.join(", "))),
+    ];
+    facts.into_iter().flatten().collect::<Vec<_>>().join(" and ")
 }
 
 fn artifacts(plan: &Plan) -> String {

@@ -288,7 +288,7 @@ pub async fn prove(
         calm::compare(&locked.folder(), plan, &mut proof)?;
         proof.flapped.iter().for_each(|flap| cx.events.warn(flap.to_string()));
         let outcome = verify::outcome(&proof);
-        let verdict = verify::unproven(&plan.cluster, &proof);
+        let verdict = verify::unproven(cx, &plan.cluster, &proof);
         let last = keep(&locked.folder(), &proof)?;
         record(locked, |state| {
             state.last_proof = Some(last);

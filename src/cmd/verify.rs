@@ -16,7 +16,7 @@ use super::bring;
 use super::calm;
 use super::cx::not_locked;
 use super::cx::{Cx, counted};
-use super::kept::{connect, keep, plan_of};
+use super::kept::{PROOFS, connect, keep, plan_of};
 
 /// What is asked of `verify`.
 pub struct Want {
@@ -86,8 +86,9 @@ pub fn failing(proof: &Proof) -> Vec<String> {
     show::failing(proof).iter().map(|finding| finding.id.to_string()).collect()
 }
 
-/// The failure a proof comes to, if it does not hold: it names the failing check that is earliest in the chain.
-pub fn unproven(cluster: &ClusterName, proof: &Proof) -> Option<Failure> {
+/// The failure a proof comes to, if it does not hold: it names the failing check that is earliest in the chain, and where
+/// all is that nodes said, of which people are shown the ends.
+pub fn unproven(cx: &Cx<'_>, cluster: &ClusterName, proof: &Proof) -> Option<Failure> {
     let first = show::earliest(proof)?;
     let (exit, id) = match show::outcome(proof) {
         show::Outcome::Unasked => (Exit::Unasked, "proof.unasked"),
@@ -103,5 +104,7 @@ pub fn unproven(cluster: &ClusterName, proof: &Proof) -> Option<Failure> {
     if others > 0 {
         failure = failure.because_text(format!("and {} later in the chain", counted(others, "check")));
     }
+    let folder = cx.home.folder(cluster).join(PROOFS);
+    failure = failure.because_text(format!("all that nodes said is in the newest file of {}", folder.display()));
     Some(failure.hint(format!("calicolab verify --name {cluster}")))
 }

@@ -135,6 +135,7 @@ fn variables(fault: &Fault, plan: &Plan, node: &NodeName, about: &NodeName) -> S
     set("API", network.api.to_string());
     set("DNS", network.dns.to_string());
     set("ASN", plan.bgp.asn.to_string());
+    set("RUNTIME", plan.runtime().to_string());
     set("CNI", crate::node::files::own_cni(plan.installer).into());
     set("KEY", crate::node::etcd::node_key(about.as_str()));
     set("CLAIM", crate::node::etcd::block_key(about.as_str(), part.block));

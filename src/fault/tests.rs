@@ -39,6 +39,32 @@ fn every_script_is_one() {
 }
 
 #[test]
+fn the_runtime_that_is_stopped_is_the_one_that_the_plan_has() {
+    let fault = Fault::named("runtime-stopped").expect("it is in the catalogue");
+    for (lab, unit) in [
+        ("calico-2.4-etcd", "docker"),
+        ("calico-3.0-etcd", "docker"),
+        ("calico-3.14-kubeadm", "docker"),
+        ("calico-3.21-kdd", "containerd"),
+    ] {
+        let plan = crate::lab::example::carried(lab, &[]);
+        assert!(fault.labs.fits(plan.installer), "{lab}");
+        let about = fault.about(&plan, None).expect("it has a usual place");
+        let argv = node::make(fault, &plan, &about, &about, std::time::Duration::from_secs(60), None);
+        let [variables, inject, undo] = [5, 6, 7].map(|at| argv.words()[at].clone());
+        let run = |script: &str| {
+            // Of the variables alone: what follows them are the words that scripts may call.
+            let set: Vec<&str> = variables.lines().filter(|line| line.starts_with("RUNTIME=")).collect();
+            let script = format!("systemctl() {{ echo \"$@\"; }}\n{}\n{script}", set.concat());
+            let output = std::process::Command::new("sh").args(["-c", &script]).output().expect("sh runs");
+            String::from_utf8(output.stdout).expect("text")
+        };
+        assert_eq!(run(&inject), format!("stop {unit}\n"), "{lab}");
+        assert_eq!(run(&undo), format!("start {unit}\nstart kubelet\n"), "{lab}");
+    }
+}
+
+#[test]
 fn a_fault_is_about_a_node_that_it_can_be_about() {
     let plan = samples::plan(3);
     let about = |word: &str, node: Option<usize>| {

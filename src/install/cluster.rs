@@ -96,7 +96,7 @@ pub(super) async fn begin_by(
     let asked = async |argv: &Argv| match remote.run(&argv.clone().sudo(), LIMIT).await {
         Ok(output) if output.ok() => Asked::Yes(()),
         Ok(output) => {
-            tracing::debug!(said = output.stderr, "the API server is not content yet");
+            super::log(node, "asking the API server", &output);
             Asked::NotYet(kube::first_causes(&output.tail(4)))
         }
         Err(error) => Asked::Never(error.to_string()),
@@ -117,6 +117,9 @@ pub(super) async fn begin_by(
 
 /// An API server that never answers, with the last words of what stands before it.
 fn silent(node: &NodeName, error: &WaitError, units: Option<&Output>) -> InstallError {
+    if let Some(units) = units {
+        super::log(node, "looking at what stands before the API server", units);
+    }
     let said = units.map_or_else(|| error.to_string(), |units| format!("{error}\n{}", units.tail(24)));
     InstallError::Failed { node: node.clone(), doing: "waiting for the API server", said }
 }

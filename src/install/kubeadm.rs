@@ -46,7 +46,7 @@ pub(super) async fn install(
     let output = remote.run(&Argv::script(SCRIPT, [verb]).sudo(), LIMIT).await;
     let output = output.map_err(|source| InstallError::Ssh { node: node.clone(), source: Box::new(source) })?;
     if !output.ok() {
-        return Err(InstallError::Failed { node: node.clone(), doing, said: output.tail(12) });
+        return Err(InstallError::failed(node, doing, &output));
     }
     if !master {
         return Ok(());

@@ -124,6 +124,23 @@ pub enum EditError {
         /// Why.
         source: serde_json::Error,
     },
+    /// Other objects than the lab is accepted by.
+    #[error(
+        "{} and the lab's `accept.objects` are not the same {}: {}",
+        files.join(", "),
+        wanted,
+        told(missing, surplus)
+    )]
+    Unaccepted {
+        /// The files that were looked through.
+        files: Vec<String>,
+        /// How many objects the lab names.
+        wanted: usize,
+        /// Those that are in no file.
+        missing: Vec<Object>,
+        /// Those that the lab does not name.
+        surplus: Vec<Object>,
+    },
     /// An image that no node has.
     #[error(
         "{object} wants the image `{image}` for its container `{container}`, which the lab brings to no node; {near}"
@@ -138,6 +155,13 @@ pub enum EditError {
         /// What may be meant, else all images that the nodes have.
         near: String,
     },
+}
+
+fn told(missing: &[Object], surplus: &[Object]) -> String {
+    let named = |objects: &[Object]| objects.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let lists = [("missing is", missing), ("too much is", surplus)];
+    let lists = lists.iter().filter(|(_, objects)| !objects.is_empty());
+    lists.map(|(what, objects)| format!("{what} {}", named(objects))).collect::<Vec<_>>().join("; ")
 }
 
 /// What may have been meant by `word` where `there` is what is there.

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use self::pki::Pki;
 use crate::artifact::payload::Payload;
-use crate::command::{Argv, Ended};
+use crate::command::{Argv, Ended, Output};
 use crate::guest::Machine;
 use crate::lab::file::{Installer, On};
 use crate::lab::name::{NodeName, PerNode};
@@ -97,7 +97,7 @@ impl Kit<'_> {
         match output.ended {
             Ended::Exit(0) => Ok(()),
             Ended::Exit(ALTERED) => Err(InstallError::Altered { node: node.clone(), which: output.tail(5) }),
-            _ => Err(InstallError::Failed { node: node.clone(), doing: "placing the programs", said: output.tail(12) }),
+            _ => Err(InstallError::failed(node, "placing the programs", &output)),
         }
     }
 
@@ -162,7 +162,7 @@ pub enum InstallError {
         /// What the node's own check said.
         which: String,
     },
-    /// A command of ours failed there.
+    /// A command of ours failed there. All it said is in the cluster's log.
     #[error("{doing} on {node} failed: {said}")]
     Failed {
         /// The node.
@@ -172,6 +172,19 @@ pub enum InstallError {
         /// The last lines it said.
         said: String,
     },
+}
+
+impl InstallError {
+    /// A command of ours that failed there: its last lines here, all of them in the log.
+    fn failed(node: &NodeName, doing: &'static str, output: &Output) -> Self {
+        log(node, doing, output);
+        Self::Failed { node: node.clone(), doing, said: output.tail(12) }
+    }
+}
+
+/// Write down all that a command said, where only a part of it is shown.
+fn log(node: &NodeName, doing: &str, Output { ended, stdout, stderr }: &Output) {
+    tracing::debug!("{doing} on {node} {ended}; it said:\n{stdout}\n{stderr}");
 }
 
 #[cfg(test)]

@@ -37,6 +37,7 @@ pub(crate) fn lab(nodes: &[&str]) -> Lab {
         bgp: Bgp { asn: 64512, mesh: true, reflectors: Vec::new(), timers: Timers::Quick },
         kubernetes: None,
         calico: None,
+        accept: None,
         policy: Policy::None,
         artifacts: Vec::new(),
         proof: ProofPlan { stability_s: 5, up_s: 60, verify_s: 25 },

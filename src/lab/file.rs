@@ -3,6 +3,7 @@
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+use super::accept::Accept;
 pub use super::artifact::{Artifact, On, Taken};
 use super::images::Images;
 use super::installer::{INSTALLERS, POLICIES};
@@ -17,6 +18,7 @@ use super::setting::{self, Setting};
 use super::tree::{self, Fields};
 use super::{lock_file, scalar};
 
+mod accept;
 pub(in crate::lab) mod artifacts;
 mod kubernetes;
 mod sections;
@@ -60,6 +62,9 @@ pub struct Lab {
     /// Which Calico, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calico: Option<Calico>,
+    /// What it is accepted by, where it says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accept: Option<Accept>,
     /// What isolates pods, of the installer `coreos` alone.
     #[serde(skip_serializing_if = "Policy::is_none")]
     pub policy: Policy,
@@ -92,6 +97,7 @@ impl Lab {
         let artifacts = artifacts::artifacts(&mut top);
         let kubernetes = kubernetes::kubernetes(&mut top, installer.as_ref());
         let calico = kubernetes::calico(&mut top, kubernetes.as_ref(), &network, artifacts.as_deref());
+        let accept = accept::accept(&mut top, installer.as_ref(), calico.as_ref());
         let policy = kubernetes::policy(&mut top, installer.as_ref());
         let releases =
             [kubernetes.as_ref().map(|found| found.value.version), calico.as_ref().map(|calico| calico.version)];
@@ -126,6 +132,7 @@ impl Lab {
                 bgp,
                 kubernetes: kubernetes.map(|found| found.value),
                 calico,
+                accept,
                 policy,
                 artifacts: artifacts?,
                 proof,

@@ -11,6 +11,7 @@
 //! All of it is pure (no clock, disk, network or environment), except that [`builtin`] reads the folder which
 //! overrides what the binary carries.
 
+pub mod accept;
 pub mod addressing;
 pub mod agreement;
 pub mod artifact;

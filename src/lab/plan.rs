@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+use super::accept::Accept;
 pub use super::addressing::LabNet;
 use super::artifact::{Artifact, On, Taken};
 pub use super::file::ProofPlan;
@@ -65,6 +66,9 @@ pub struct Plan {
     /// Which Calico, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calico: Option<Calico>,
+    /// What the lab is accepted by, where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accept: Option<Accept>,
     /// What isolates pods, where the lab says so.
     #[serde(default, skip_serializing_if = "Policy::is_none")]
     pub policy: Policy,
@@ -304,6 +308,7 @@ pub fn plan(lab: &Lab, lock: &Lock, cluster: &ClusterName, net: LabNet) -> Plan 
         },
         kubernetes: lab.kubernetes.clone(),
         calico,
+        accept: lab.accept.clone(),
         policy: lab.policy,
         artifacts,
         missing,

@@ -3,8 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod accept;
 mod kubernetes;
 
+use accept::AcceptFile;
 use kubernetes::{CalicoFile, KubernetesFile};
 
 /// The JSON Schema of `lab.yaml`, as indented JSON that ends with a line break.
@@ -51,6 +53,9 @@ struct LabFile {
     /// The Calico that is installed.
     #[schemars(default)]
     calico: Option<CalicoFile>,
+    /// What the lab is accepted by, of its objects and pods; nothing more than the proof's own if it is not there.
+    #[schemars(default)]
+    accept: Option<AcceptFile>,
     /// What isolates pods, of the installer `coreos` alone; nothing if it is not there.
     #[schemars(default)]
     policy: Option<PolicyWord>,
@@ -303,6 +308,7 @@ mod tests {
             ("proof", &schema["$defs"]["ProofFile"]),
             ("kubernetes", &schema["$defs"]["KubernetesFile"]),
             ("calico", &schema["$defs"]["CalicoFile"]),
+            ("accept", &schema["$defs"]["AcceptFile"]),
         ];
         for (group, shape) in groups {
             let mut keys: Vec<&str> =

@@ -1,6 +1,7 @@
 //! Kubernetes on the master, by kubectl: how it is asked, and its JSON as values.
 
 pub mod first;
+pub mod hello;
 mod objects;
 
 use std::net::Ipv4Addr;
@@ -112,6 +113,11 @@ pub fn ask_workloads(kind: &str) -> Argv {
     kubectl().args(["get", kind, "-A", "-o", "json"])
 }
 
+/// All pods of all namespaces.
+pub fn ask_pods() -> Argv {
+    kubectl().args(["get", "pods", "-A", "-o", "json"])
+}
+
 /// What a pod of the namespace `default` said, and what a command in it says, through its node's kubelet; `kubectl` is
 /// [`kubectl()`] or [`first::kubectl()`].
 pub fn ask_kubelet(kubectl: &Argv, pod: &str, command: &[&str]) -> [Argv; 2] {
@@ -122,11 +128,6 @@ pub fn ask_kubelet(kubectl: &Argv, pod: &str, command: &[&str]) -> [Argv; 2] {
 /// The API server's version at `address`, asked by a node, which knows whom it should find there.
 pub fn ask_version(address: Ipv4Addr) -> Argv {
     Argv::new("curl").args(["-sS", "-m", "5", "--cacert", AUTHORITY]).arg(format!("https://{address}/version"))
-}
-
-/// The same from a busybox container, whose wget cannot tell one certificate from another.
-pub fn ask_version_from_pod(address: Ipv4Addr) -> Argv {
-    Argv::new("wget").args(["-q", "-O", "-", "--no-check-certificate"]).arg(format!("https://{address}/version"))
 }
 
 /// The version in the answer to [`ask_version`].

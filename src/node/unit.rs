@@ -15,6 +15,7 @@ fn of(installer: Installer) -> &'static [&'static str] {
             "kube-controller-manager",
             "kube-scheduler",
             "containerd",
+            "docker",
             "kubelet",
             "kube-proxy",
         ],

@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::{CheckId, Probe, Scene, Verdict};
-use super::{calico, dns, edge, etcd, kubernetes, machine, packet, route, service, session};
+use super::{accept, calico, dns, edge, etcd, kubernetes, machine, packet, route, service, session};
 use crate::lab::name::NodeName;
 
 /// One claim.
@@ -130,6 +130,8 @@ pub enum Check {
     Deployments,
     /// Every pod of the add-ons has all its containers.
     Pods,
+    /// The pods that run are those by which the lab is accepted.
+    Accepted,
     /// A full name is resolved in a container.
     Dns {
         /// On which node.
@@ -245,6 +247,7 @@ impl Check {
             Self::Kubelet { .. } => "kubelet",
             Self::Deployments => "deployments",
             Self::Pods => "pods",
+            Self::Accepted => "accepted",
             Self::Dns { .. } => "dns",
             Self::DnsAbsent { .. } => "dns-absent",
             Self::DnsTcp { .. } => "dns-tcp",
@@ -270,7 +273,8 @@ impl Check {
             | Self::ServiceNode { .. }
             | Self::Kubelet { .. }
             | Self::Deployments
-            | Self::Pods => Layer::Service,
+            | Self::Pods
+            | Self::Accepted => Layer::Service,
             Self::Dns { .. }
             | Self::DnsAbsent { .. }
             | Self::DnsTcp { .. }
@@ -287,6 +291,7 @@ impl Check {
             | Self::DaemonSets
             | Self::Deployments
             | Self::Pods
+            | Self::Accepted
             | Self::Pool
             | Self::Policy => vec![],
             Self::Machine { node }
@@ -330,7 +335,7 @@ impl Check {
             Self::Policy => vec![calico::policy(scene)],
             Self::Peers { node } => vec![session::bird(node)],
             Self::Calicoctl { node } => vec![session::calicoctl(node)],
-            Self::Pods => vec![kubernetes::pods(scene.plan)],
+            Self::Pods | Self::Accepted => vec![kubernetes::pods(scene.plan)],
             Self::Session { node, .. } => session::probes(scene.plan, node),
             Self::OwnBlock { node, .. } | Self::Route { node, .. } => vec![route::routes(scene.plan, node)],
             Self::Packet { from, to } => packet::probes(scene, from, to),
@@ -367,6 +372,7 @@ impl Check {
             Self::Peers { node } => session::judge_peers(scene, node),
             Self::Calicoctl { node } => session::judge_calicoctl(scene, node),
             Self::Pods => kubernetes::judge_pods(scene),
+            Self::Accepted => accept::judge(scene),
             Self::Session { node, peer } => session::judge_session(scene, node, peer),
             Self::OwnBlock { node, block } => route::judge_own(scene, node, *block),
             Self::Route { node, block, owner } => route::judge_foreign(scene, node, *block, owner),

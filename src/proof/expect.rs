@@ -63,6 +63,8 @@ pub fn expect(plan: &Plan) -> Vec<Check> {
     if kubernetes {
         checks.extend(each(|node| Check::Kubelet { node }));
         checks.push(if coreos { Check::Pods } else { Check::Deployments });
+        let counted = plan.accept.as_ref().is_some_and(|accept| !accept.pods.is_empty());
+        checks.extend(counted.then_some(Check::Accepted));
     }
     checks.extend(each(|node| Check::Dns { node }));
     checks.extend(each(|node| Check::DnsAbsent { node }));
@@ -143,6 +145,16 @@ mod tests {
         for lab in ["coreos-0.15", "primer"] {
             assert!(of(&carried(lab, &[])).is_empty());
         }
+    }
+
+    #[test]
+    fn a_lab_that_says_which_pods_it_is_accepted_by_has_them_counted() {
+        let count = |lab: &str| {
+            let checks = expect(&crate::lab::example::carried(lab, &[]));
+            assert!(checks.is_sorted_by_key(Check::layer));
+            checks.iter().filter(|check| check.kind() == "accepted").count()
+        };
+        assert_eq!(["calico-3.14-kubeadm", "calico-3.21-kdd"].map(count), [1, 0]);
     }
 
     #[test]

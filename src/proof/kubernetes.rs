@@ -6,7 +6,7 @@ use crate::lab::file::Installer;
 use crate::lab::name::NodeName;
 use crate::lab::plan::Plan;
 use crate::node::container;
-use crate::node::kube::{self, Node, Workload, first};
+use crate::node::kube::{self, Node, Workload, first, hello};
 
 fn master(plan: &Plan, argv: Argv) -> Probe {
     Probe { node: plan.master.clone(), place: Place::Node, argv }
@@ -29,7 +29,7 @@ pub(super) fn workloads(plan: &Plan, kind: &str) -> Probe {
 
 /// What it knows of its pods.
 pub(super) fn pods(plan: &Plan) -> Probe {
-    master(plan, first::ask_pods())
+    master(plan, if is_first(plan) { first::ask_pods() } else { kube::ask_pods() })
 }
 
 /// The name by which the API server knows a node.
@@ -63,8 +63,7 @@ pub(super) fn service_from_node(plan: &Plan, node: &NodeName) -> Probe {
 }
 
 pub(super) fn service_from_pod(plan: &Plan) -> Argv {
-    let ask = if is_first(plan) { first::ask_alert_from_pod } else { kube::ask_version_from_pod };
-    ask(plan.network.api)
+    hello::ask(plan.network.api)
 }
 
 pub(super) fn judge_registered(scene: &Scene<'_>, node: &NodeName) -> Judged {
@@ -136,27 +135,26 @@ pub(super) fn judge_kubelet(scene: &Scene<'_>, node: &NodeName) -> Judged {
 pub(super) fn judge_service_pod(scene: &Scene<'_>, node: &NodeName) -> Judged {
     scene.pod(node)?;
     let output = scene.heard(&packet::pod(node, service_from_pod(scene.plan)))?;
-    answered(scene, &format!("a container on {node}"), output)
+    if output.ok() && hello::is_api(&output.stdout) {
+        return Ok(format!("{}:443 is the API server, by its certificate's name", scene.plan.network.api));
+    }
+    Err(unanswered(scene, &format!("a container on {node}"), output))
 }
 
 pub(super) fn judge_service_node(scene: &Scene<'_>, node: &NodeName) -> Judged {
     let output = scene.heard(&service_from_node(scene.plan, node))?;
-    answered(scene, &format!("{node} itself"), output)
-}
-
-fn answered(scene: &Scene<'_>, who: &str, output: &Output) -> Judged {
+    let who = format!("{node} itself");
     let api = scene.plan.network.api;
     if is_first(scene.plan) {
         // It lets nobody in without a certificate, and by now its own has been seen.
         return match output.stdout.trim() {
             "200" | "401" if output.ok() => Ok(format!("{api}:443 is the API server, by its certificate")),
-            hex if first::is_alert(hex) => Ok(format!("{api}:443 is a server of TLS")),
-            _ => Err(unanswered(scene, who, output)),
+            _ => Err(unanswered(scene, &who, output)),
         };
     }
     match kube::version(&output.stdout) {
         Some(version) => Ok(format!("{api}:443 is an API server {version}")),
-        None => Err(unanswered(scene, who, output)),
+        None => Err(unanswered(scene, &who, output)),
     }
 }
 
@@ -256,7 +254,7 @@ mod tests {
             stage.say(probe.clone(), status, text, "");
             assert_eq!(stage.judge(&Check::ServiceNode { node: node(2) }).passed(), passes, "{text}");
         }
-        for (text, passes) in [(" 15 03 01 00 02 02 0a\n", true), ("", false)] {
+        for (text, passes) in [("kubernetes.default.svc\n", true), ("", false)] {
             stage.in_pod(2, argv.clone(), 0, text);
             assert_eq!(stage.judge(&Check::ServicePod { node: node(2) }).passed(), passes, "{text}");
         }
@@ -283,7 +281,7 @@ mod tests {
         stage.raised();
         let version = r#"{"major": "1", "gitVersion": "v1.20.2"}"#;
         let argv = service_from_pod(&stage.plan);
-        stage.in_pod(2, argv.clone(), 0, version);
+        stage.in_pod(2, argv.clone(), 0, "kubernetes.default.svc\n");
         assert!(stage.judge(&Check::ServicePod { node: node(2) }).passed());
         stage.in_pod(2, argv, 1, "");
         assert!(stage.judge(&Check::ServicePod { node: node(2) }).text().contains("10.96.0.1:443 does not answer"));

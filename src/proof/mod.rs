@@ -8,6 +8,7 @@ pub mod expect;
 pub mod flap;
 pub mod round;
 
+mod accept;
 mod calico;
 mod dns;
 mod edge;

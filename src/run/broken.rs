@@ -101,7 +101,7 @@ async fn watched(cx: &Cx<'_>, cluster: &ClusterName, want: &watch::Want, quiet: 
         live.end();
     }
     let proof = ended?;
-    verify::unproven(cluster, &proof).map_or(Ok(Exit::Done), Err)
+    verify::unproven(cx, cluster, &proof).map_or(Ok(Exit::Done), Err)
 }
 
 async fn faults(cx: &Cx<'_>, verb: &FaultVerb, quiet: Stream<'_>) -> Result<Exit, Failure> {
@@ -139,7 +139,7 @@ async fn faults(cx: &Cx<'_>, verb: &FaultVerb, quiet: Stream<'_>) -> Result<Exit
             let cluster = cx.which(which.name.as_deref())?;
             let proof = fault::clear(cx, &cluster, faults).await?;
             show_proof(&proof, form.output, quiet, false);
-            verify::unproven(&cluster, &proof).map_or(Ok(Exit::Done), Err)
+            verify::unproven(cx, &cluster, &proof).map_or(Ok(Exit::Done), Err)
         }
     }
 }

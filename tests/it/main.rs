@@ -6,6 +6,7 @@ mod cloud_init;
 mod coreos;
 mod download;
 mod flap;
+mod hello;
 mod image;
 mod member;
 mod os_image;

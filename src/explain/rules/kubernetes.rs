@@ -3,6 +3,7 @@
 use super::super::facts::{Facts, found, not, side};
 use super::super::{Clear, Judged, Side};
 use crate::lab::installer::Installer;
+use crate::lab::kubernetes::Runtime;
 use crate::lab::name::NodeName;
 use crate::node::kube::{Objects, Pod, Stuck};
 use crate::node::process::Process;
@@ -32,17 +33,22 @@ fn master(facts: &Facts<'_>, node: &NodeName) -> Result<(), Clear> {
 }
 
 /// What is seen of a daemon that is not there: its unit, and if that was not told to end, the last that it complained of.
-fn gone(facts: &Facts<'_>, node: &NodeName, name: &str) -> Vec<Side> {
-    let unit = facts.unit(node, name).ok().flatten();
+fn gone(facts: &Facts<'_>, node: &NodeName, (name, unit): (&str, &str)) -> Vec<Side> {
+    let word = facts.last_word(node, unit);
+    let unit = facts.unit(node, unit).ok().flatten();
     let failed = unit.as_ref().is_none_or(|unit| unit.active != "inactive");
     let unit = unit.map_or_else(String::new, |unit| format!("; {unit}"));
-    let word = if failed { facts.last_word(node, name) } else { None };
-    let word = word.map(|word| format!("; the last it said: {word}")).unwrap_or_default();
+    let word = word.filter(|_| failed).map(|word| format!("; the last it said: {word}")).unwrap_or_default();
     vec![side(node, format!("no process {name} is there{unit}{word}"))]
 }
 
 /// A daemon of Kubernetes that must run on a node, with what else shows that it does not.
 fn daemon(facts: &Facts<'_>, node: &NodeName, name: &str, what: &str, more: Vec<Side>) -> Judged {
+    served(facts, node, (name, name), what, more)
+}
+
+/// The same where the process has another name than its unit.
+fn served(facts: &Facts<'_>, node: &NodeName, (name, unit): (&str, &str), what: &str, more: Vec<Side>) -> Judged {
     if let Some(process) = facts.process(node, name)? {
         if !process.stopped() {
             return Err(not(format!("{name} runs on {node}")));
@@ -52,7 +58,7 @@ fn daemon(facts: &Facts<'_>, node: &NodeName, name: &str, what: &str, more: Vec<
         let remedy = facts.on(node, &format!("kill -CONT {}", process.pid));
         return Ok(found(format!("{what} on {node} is stopped"), sides, remedy));
     }
-    let mut sides = gone(facts, node, name);
+    let mut sides = gone(facts, node, (name, unit));
     sides.extend(more);
     let remedy = if facts.plan.installer == Installer::Kubeadm && matches!(name, "etcd" | "kube-apiserver") {
         let pod = format!(
@@ -60,7 +66,7 @@ fn daemon(facts: &Facts<'_>, node: &NodeName, name: &str, what: &str, more: Vec<
         );
         format!("{} (the kubelet runs it from that file)", facts.on(node, &pod))
     } else {
-        facts.on(node, &format!("systemctl start {name}"))
+        facts.on(node, &format!("systemctl start {unit}"))
     };
     Ok(found(format!("{what} on {node} does not run"), sides, remedy))
 }
@@ -87,10 +93,11 @@ pub(in super::super) fn api(facts: &Facts<'_>, node: &NodeName, _: &NodeName) ->
 }
 
 pub(in super::super) fn runtime(facts: &Facts<'_>, node: &NodeName, _: &NodeName) -> Judged {
-    if facts.process(node, "dockerd")?.is_some() {
-        return Err(not(format!("docker runs on {node}")));
-    }
-    daemon(facts, node, "containerd", "containerd", unready(facts, node).into_iter().collect())
+    let (names, what) = match facts.plan.runtime() {
+        Runtime::Containerd => (("containerd", "containerd"), "containerd"),
+        Runtime::Docker => (("dockerd", "docker"), "Docker"),
+    };
+    served(facts, node, names, what, unready(facts, node).into_iter().collect())
 }
 
 pub(in super::super) fn kubelet(facts: &Facts<'_>, node: &NodeName, _: &NodeName) -> Judged {

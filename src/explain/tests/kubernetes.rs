@@ -116,6 +116,17 @@ fn the_programs_of_a_node_are_named() {
         kubernetes().not_ready(2, "Kubelet stopped posting node status.").without(2, "kubelet").is("kubelet-stopped");
     assert!(cause.says.contains("kube-02") && has(&cause, "stopped posting"), "{cause:#?}");
     kubernetes().fails("packet.kube-01.kube-03", lost).without(3, "containerd").is("runtime-stopped");
+    // The same with Docker, of which containerd is a child.
+    let docker = || {
+        let mut stage = kubernetes();
+        let carried = crate::lab::example::carried("calico-3.0-etcd", &[]);
+        stage.plan.artifacts.extend(carried.artifacts.into_iter().filter(|placed| placed.pin.name == "docker"));
+        let runs = |stage: Case, index| stage.with(index, What::Processes, " S containerd", " S dockerd");
+        [1, 2, 3].into_iter().fold(stage, runs)
+    };
+    assert_eq!(docker().diagnosis().outcome, Outcome::NothingBroken);
+    let cause = docker().fails("packet.kube-01.kube-03", lost).without(3, "dockerd").is("runtime-stopped");
+    assert!(cause.says.contains("Docker on kube-03") && cause.remedy.contains("systemctl start docker"), "{cause:#?}");
     let cause = kubernetes().fails("service-node.kube-02", lost).without(2, "kube-proxy").is("kube-proxy");
     assert!(has(&cause, "are left as they were"), "{cause:#?}");
     // As long as its rules do their work, nothing is broken.

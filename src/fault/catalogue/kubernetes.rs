@@ -23,12 +23,13 @@ macro_rules! dns {
 pub(super) const ALL: &[Fault] = &[
     at_master("kube-etcd", "the API server's datastore is stopped", "part_down etcd", "part_up etcd"),
     at_master("kube-api", "the API server is stopped", "part_down kube-apiserver", "part_up kube-apiserver"),
+    // Docker ends its containers when it is stopped, containerd leaves them alone.
     fault(
         "runtime-stopped",
         Layer::Packet,
-        "containerd is stopped",
-        "systemctl stop containerd",
-        "systemctl start containerd; systemctl start kubelet",
+        "what runs containers (containerd, or the lab's Docker) is stopped",
+        r#"systemctl stop "$RUNTIME""#,
+        r#"systemctl start "$RUNTIME"; systemctl start kubelet"#,
     ),
     fault(
         "kubelet-stopped",

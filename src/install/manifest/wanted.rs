@@ -8,6 +8,7 @@ use crate::artifact::store::Store;
 use crate::artifact::texts::texts;
 use crate::event::Events;
 use crate::lab::calico::{self, EtcdClient};
+use crate::lab::edit::Object;
 use crate::lab::kubernetes::ManifestFile;
 use crate::lab::plan::Plan;
 
@@ -53,5 +54,23 @@ pub fn as_applied(plan: &Plan, files: &[Pristine], client: Option<&EtcdClient<'_
     let mut edits = calico::edits(plan, calico);
     edits.extend(client.map(calico::secret).into_iter().flatten());
     let files: Vec<Upstream<'_>> = files.iter().map(|file| Upstream { name: &file.name, text: &file.text }).collect();
-    edited(&files, &edits, &calico::images(plan), own)
+    let edited = edited(&files, &edits, &calico::images(plan), own)?;
+    accepted(plan, &edited)?;
+    Ok(edited)
+}
+
+/// Whether these are the objects that the plan's lab is accepted by, no less and no more.
+fn accepted(plan: &Plan, files: &[Edited]) -> Result<(), EditError> {
+    let Some(accept) = &plan.accept else { return Ok(()) };
+    let there: Vec<&Object> = files.iter().flat_map(|file| &file.objects).map(|one| &one.object).collect();
+    let (missing, surplus) = accept.differs(&there);
+    if missing.is_empty() && surplus.is_empty() {
+        return Ok(());
+    }
+    Err(EditError::Unaccepted {
+        files: files.iter().map(|file| format!("`{}`", file.name)).collect(),
+        wanted: accept.objects.len(),
+        missing: missing.into_iter().cloned().collect(),
+        surplus: surplus.into_iter().cloned().collect(),
+    })
 }

@@ -61,7 +61,8 @@ impl AddOn {
     }
 }
 
-/// What `up` applies, in its order; the policies are only the proof's.
+/// All that a lab of this installer may have of them, in the order in which it would be applied, but for the policies;
+/// what installing applies is [`add_ons`].
 pub fn manifests(plan: &Plan, library: &Library) -> Result<Vec<(AddOn, String)>, RenderError> {
     use AddOn::{Backends, Busybox, Dns, KubeUi, Namespace, Probe, SkyDns};
     let wanted = match plan.installer {

@@ -42,18 +42,6 @@ pub fn ask_status(address: Ipv4Addr) -> Argv {
     Argv::new("curl").args(words).arg(format!("https://{address}/version"))
 }
 
-/// What the server at `address` answers a busybox container to something that is no TLS; prints hex. Its wget of 2018
-/// cannot shake hands with this API server.
-pub fn ask_alert_from_pod(address: Ipv4Addr) -> Argv {
-    const SCRIPT: &str = r#"printf 'nonsense\r\n\r\n' | nc -w 4 "$1" 443 | od -An -tx1 -v | head -n 1"#;
-    Argv::script(SCRIPT, [address.to_string()])
-}
-
-/// Whether that is an alert of TLS: by this a server of TLS ends with who does not speak it.
-pub fn is_alert(hex: &str) -> bool {
-    hex.split_whitespace().take(2).eq(["15", "03"])
-}
-
 /// Read the answer to [`ask_pods`]: each pod of `namespace` as a workload of its containers. One that is not on a node
 /// yet has as many as it shall have, and none of them is ready.
 pub fn pods(text: &str, namespace: &str) -> Result<Vec<Workload>, KubeError> {
@@ -96,13 +84,5 @@ mod tests {
         let counts: Vec<_> = all.iter().map(|one| (one.name.as_str(), one.ready, one.wanted)).collect();
         assert_eq!(counts, [("kube-system/kube-dns-v9-abcde", 3, 4), ("kube-system/kube-ui-v5-fghij", 0, 1)]);
         assert!(pods("error: couldn't read version from server", "default").is_err());
-    }
-
-    #[test]
-    fn who_does_not_speak_tls_is_told_so() {
-        assert!(is_alert(" 15 03 01 00 02 02 0a\n"));
-        for other in ["", "\n", " 48 54 54 50 2f 31"] {
-            assert!(!is_alert(other), "{other:?}");
-        }
     }
 }

@@ -36,6 +36,8 @@ pub struct Pod {
     pub node: Option<String>,
     /// The set that made it, if one did.
     pub owner: Option<String>,
+    /// What its kubelet says of it as a whole (`Pending`, `Running`, …).
+    pub phase: String,
     /// Whether all its containers are ready.
     pub ready: bool,
     /// What its containers that do not run wait for, or how they ended; init containers first.
@@ -94,6 +96,7 @@ struct Metadata {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Status {
+    phase: String,
     #[serde(rename = "initContainerStatuses")]
     init: Vec<Container>,
     #[serde(rename = "containerStatuses")]
@@ -142,6 +145,11 @@ impl Objects {
 }
 
 impl Pod {
+    /// Read a list of pods alone.
+    pub fn parse(text: &str) -> Result<Vec<Self>, KubeError> {
+        Ok(items(text)?.into_iter().filter_map(Self::read).collect())
+    }
+
     fn read(value: Value) -> Option<Self> {
         #[derive(Deserialize)]
         struct Whole {
@@ -165,6 +173,7 @@ impl Pod {
             name: format!("{}/{}", metadata.namespace, metadata.name),
             node: spec.node_name,
             owner,
+            phase: status.phase,
             ready,
             stuck,
         })

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use calicolab::artifact::verified::Derived;
+use calicolab::lab::kubernetes::Runtime;
+use calicolab::node::image;
 use serde_json::Value;
 
 use super::engine::Engine;
@@ -98,6 +100,22 @@ async fn containerd_imports_and_unpacks_it() {
         let checked = containerd.asked(&["images", "check", "--snapshotter", "native"]);
         let line = checked.lines().find(|line| line.starts_with(shown)).expect("listed");
         assert!(line.contains("complete") && line.trim_end().ends_with("true"), "{line}");
+    }
+}
+
+/// What `load` runs on a node, by whichever of the two a lab has; what they answer is the same on all nodes then.
+#[tokio::test]
+async fn each_runtime_takes_an_image_of_the_users_own_from_standard_input() {
+    let home = Home::new();
+    let (image, archive) = packed(&home, Family::Docker, "busybox:1.28").await;
+    let (there, gone) = ("docker.io/library/busybox:1.28", "docker.io/library/nobody:1");
+    let configuration = sha256(&image.config).to_string();
+    let containerd = (Engine::containerd().await, Runtime::Containerd, image.digest().to_string());
+    for (engine, runtime, digest) in [containerd, (Engine::docker().await, Runtime::Docker, configuration)] {
+        for _ in 0..2 {
+            let said = engine.runs(&image::take(runtime, [there, gone]), archive.path());
+            assert_eq!(image::taken(&said), [(there.to_owned(), digest.clone())], "{runtime}");
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use calicolab::command::Argv;
+
 use crate::support::registry::PROGRAMS;
 use crate::support::waiting::eventually;
 
@@ -65,6 +67,27 @@ impl Engine {
         let mut command = Command::new(program(self.client[0]));
         let output = command.args(&self.client[1..]).arg(socket).args(words).output().expect("the client runs");
         assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    }
+}
+
+impl Engine {
+    /// What a command of a node's prints, with this engine as the node's and `input` as its standard input.
+    pub fn runs(&self, argv: &Argv, input: &Path) -> String {
+        let socket = self.folder.path().join("sock").display().to_string();
+        let programs = program(self.client[0]).parent().expect("a folder").display().to_string();
+        let path = format!("{programs}:{}", std::env::var("PATH").expect("a path"));
+        let output = Command::new(argv.program())
+            .args(&argv.words()[1..])
+            .env("PATH", path)
+            .env("CONTAINERD_ADDRESS", &socket)
+            // Nothing is mounted here that a snapshot would need.
+            .env("CONTAINERD_SNAPSHOTTER", "native")
+            .env("DOCKER_HOST", format!("unix://{socket}"))
+            .stdin(std::fs::File::open(input).expect("there"))
+            .output()
+            .expect("a shell");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("text")
     }
 }

@@ -83,6 +83,34 @@ fn other_ways_of_wrapping_change_the_variables_and_the_packets_alone() {
     insta::assert_snapshot!(told.concat());
 }
 
+/// The lab says which 24 objects the file has; a file of others is told by what is missing and what is too much.
+#[test]
+fn objects_that_the_lab_does_not_accept_are_named() {
+    let plan = carried("calico-3.14-kubeadm", &[]);
+    let files = sample!("calico-3.14.yaml");
+    let made = as_applied(&plan, &files, None).expect("the accepted ones");
+    assert_eq!(made.iter().map(|file| file.objects.len()).sum::<usize>(), 24);
+    let refused = |text: &str| {
+        let error = as_applied(&plan, &sample("calico.yaml", text), None).expect_err("others");
+        assert_eq!(not_edited(&error, &plan).exit(), Exit::LabInvalid);
+        error.to_string()
+    };
+    let renamed = files[0].text.replace("name: ippools.crd", "name: pools.crd");
+    let object = "CustomResourceDefinition/ippools.crd.projectcalico.org";
+    assert_eq!(
+        refused(&renamed),
+        format!(
+            "`calico.yaml` and the lab's `accept.objects` are not the same 24: missing is {object}; \
+             too much is {}",
+            object.replace("ippools", "pools")
+        )
+    );
+    let more = format!("{}---\napiVersion: v1\nkind: Secret\nmetadata:\n  name: more\n", files[0].text);
+    assert!(refused(&more).ends_with("too much is Secret/more"), "{}", refused(&more));
+    let (less, _) = files[0].text.rsplit_once("---\n").expect("documents");
+    assert!(refused(less).ends_with("missing is ServiceAccount/calico-kube-controllers"), "{}", refused(less));
+}
+
 /// A release whose manifest has another shape than the lab knows is not applied half.
 #[test]
 fn what_the_upstream_renamed_is_named() {
