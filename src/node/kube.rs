@@ -1,6 +1,7 @@
 //! Kubernetes on the master, by kubectl: how it is asked, and its JSON as values.
 
 pub mod first;
+pub mod isolation;
 mod objects;
 
 use std::net::Ipv4Addr;
@@ -100,6 +101,11 @@ done"#;
 /// All objects of a kind that belongs to no namespace.
 pub fn ask_list(kind: &str) -> Argv {
     kubectl().args(["get", kind, "-o", "json"])
+}
+
+/// All of Calico's pools, where it keeps them here.
+pub fn ask_pools() -> Argv {
+    ask_list("ippools.crd.projectcalico.org")
 }
 
 /// All nodes.
