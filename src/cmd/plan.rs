@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use super::table::{columns, size};
 use crate::lab::file::{Installer, On, Policy, Timers};
 use crate::lab::kernel::Need;
-use crate::lab::kubernetes::{Calico, Datastore, Encapsulation, Kubernetes, ManifestFile};
+use crate::lab::kubernetes::{Calico, Datastore, Edge, Encapsulation, Kubernetes, ManifestFile};
 use crate::lab::name::NodeName;
 use crate::lab::pin::Source;
 use crate::lab::placement::Placement;
@@ -124,11 +124,14 @@ fn addresses(plan: &Plan) -> String {
         ),
         ("machines", placed),
         ("pods", net.pods.to_string()),
+    ];
+    facts.extend(net.edge.map(|edge| ("edge", edge_fact(edge))));
+    facts.extend([
         ("services", net.services.to_string()),
         ("api", format!("{} ({})", net.api, net.api_name)),
         ("dns", format!("{} for {}, answered by {}", net.dns, net.domain, servers)),
         ("bgp", format!("AS {}, {routing}, {timers}, {halves} half-sessions", plan.bgp.asn)),
-    ];
+    ]);
     facts.extend(plan.kubernetes.as_ref().map(|kubernetes| ("kubernetes", kubernetes_fact(plan, kubernetes))));
     facts.extend(plan.calico.as_ref().map(|calico| ("calico", calico_fact(plan, calico))));
     if plan.policy == Policy::K8sAnnotations {
@@ -153,6 +156,12 @@ fn kernel(plan: &Plan) -> Vec<(&'static str, String)> {
     ];
     let words: Vec<String> = words.into_iter().flatten().collect();
     if words.is_empty() { Vec::new() } else { vec![("kernel", words.join("; "))] }
+}
+
+fn edge_fact(edge: Edge) -> String {
+    let seen = if edge.nat { "as their nodes" } else { "as themselves" };
+    let ports = if edge.hostport { "a port of its node leads to a pod that asks for one" } else { "no ports of nodes" };
+    format!("outside their range pods are seen {seen}; {ports}")
 }
 
 fn kubernetes_fact(plan: &Plan, kubernetes: &Kubernetes) -> String {

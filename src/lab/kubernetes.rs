@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::artifact::On;
 use super::edit::Edit;
+use super::installer::{For, Installer};
 use super::pin::{Arch, filled};
 
 /// A release of Kubernetes or Calico: `1.20.8`.
@@ -91,6 +92,25 @@ pub struct Edge {
     pub nat: bool,
     /// Whether a pod's `hostPort` answers at its node's address.
     pub hostport: bool,
+}
+
+impl Edge {
+    /// Calico's pools are made with NAT; its plugin publishes ports of nodes since 3.0, where `portmap` follows it in one
+    /// list. The kubelet of 2016 tells plugins of no ports, and what its Calico does with a pool of its own making is not
+    /// known here.
+    pub(in crate::lab) fn of(
+        installer: Installer,
+        calico: Option<&Calico>,
+        kubernetes: Option<&Kubernetes>,
+    ) -> Option<Self> {
+        if !For::Kubernetes.fits(installer) {
+            return None;
+        }
+        match calico {
+            Some(calico) => Some(Self { nat: true, hostport: calico.version.since(3, 0) }),
+            None => kubernetes?.network,
+        }
+    }
 }
 
 /// An etcd that the lab runs.

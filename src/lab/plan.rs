@@ -9,7 +9,7 @@ pub use super::addressing::LabNet;
 use super::artifact::{Artifact, On, Taken};
 pub use super::file::ProofPlan;
 use super::file::{Lab, Timers};
-use super::installer::{For, Installer, Policy};
+use super::installer::{Installer, Policy};
 use super::kernel::{Cgroups, Module, Need};
 use super::kubernetes::{Calico, Edge, Kubernetes, Runtime};
 use super::name::{ClusterName, LabName, NodeName, PerNode};
@@ -292,7 +292,7 @@ pub fn plan(lab: &Lab, lock: &Lock, cluster: &ClusterName, net: LabNet) -> Plan 
             mtu: lab.network.mtu,
             nat_device: "nat0".into(),
             lab_device: "lab0".into(),
-            edge: edge(lab),
+            edge: Edge::of(lab.installer, lab.calico.as_ref(), lab.kubernetes.as_ref()),
         },
         placement: lab.placement,
         away: None,
@@ -308,18 +308,6 @@ pub fn plan(lab: &Lab, lock: &Lock, cluster: &ClusterName, net: LabNet) -> Plan 
         artifacts,
         missing,
         proof: lab.proof,
-    }
-}
-
-/// Calico's pools are made with NAT; its plugin publishes ports of nodes since 3.0, where `portmap` follows it in one list.
-/// The kubelet of 2016 tells plugins of no ports, and what its Calico does with a pool of its own making is not known here.
-fn edge(lab: &Lab) -> Option<Edge> {
-    if !For::Kubernetes.fits(lab.installer) {
-        return None;
-    }
-    match &lab.calico {
-        Some(calico) => Some(Edge { nat: true, hostport: calico.version.since(3, 0) }),
-        None => lab.kubernetes.as_ref()?.network,
     }
 }
 

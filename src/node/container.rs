@@ -168,6 +168,36 @@ mod tests {
     }
 
     #[test]
+    fn at_the_edge_a_listener_follows_the_container_and_the_address_stays_last() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (helper, log) = (folder.path().join(HELPER), folder.path().join("log"));
+        let text = format!(
+            "#!/bin/sh\necho \"$1 $2 $PUBLISH\" >>{log}\ncase $1 in\nensure) [ -z \"$FAILS\" ] || exit 7; echo 10.244.0.16;;\n\
+             outside) shift 2; echo \"$4 $5 $6\" >>{log}; echo 'httpd: bind: Address in use' >&2; exit 1;;\nesac\n",
+            log = log.display()
+        );
+        std::fs::write(&helper, text).expect("written");
+        std::fs::set_permissions(&helper, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").expect("a path"));
+        let argv = raise_probe_at_edge("1795270000-0a1b", "kube-02");
+        let run = |fails: &str| {
+            let mut command = std::process::Command::new(argv.program());
+            command.args(&argv.words()[1..]).env("PATH", &path).env("FAILS", fails).output().expect("sh runs")
+        };
+        let out = run("");
+        assert!(out.status.success(), "a port that is taken is told by the check that wants it");
+        assert_eq!(String::from_utf8(out.stdout).expect("text"), "10.244.0.16\n");
+        let told = std::fs::read_to_string(&log).expect("called");
+        let name = "probe-1795270000-0a1b";
+        assert_eq!(
+            told,
+            format!("ensure {name} 61002:8080\noutside {name} 61002:8080\nlisten 1795270000-0a1b kube-02 61003\n")
+        );
+        let out = run("yes");
+        assert_eq!((out.status.code(), out.stdout.len()), (Some(7), 0));
+    }
+
+    #[test]
     fn only_an_answer_of_that_node_says_who_was_seen() {
         let told = |text: &str| seen("1-a", "kube-02", text);
         assert_eq!(told("1-a kube-02 198.18.7.11\n"), Some(Ipv4Addr::new(198, 18, 7, 11)));

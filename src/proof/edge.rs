@@ -53,7 +53,8 @@ pub(super) fn judge_nat(scene: &Scene<'_>, from: &NodeName, to: &NodeName) -> Ju
         let said = page.tail(1);
         Verdict::not_yet(format!("a container on {from} to {to} itself ({at}): something else answers there: {said:?}"))
     })?;
-    let planned = if nat { address } else { own };
+    let (planned, whose, done) =
+        if nat { (address, "its node's", "not rewritten") } else { (own, "its own", "rewritten") };
     let named = |one: Ipv4Addr| match one {
         one if one == own => format!("itself ({one})"),
         one if one == address => format!("its node ({one})"),
@@ -62,11 +63,10 @@ pub(super) fn judge_nat(scene: &Scene<'_>, from: &NodeName, to: &NodeName) -> Ju
     if seen == planned {
         return Ok(format!("{to} sees it as {}", named(seen)));
     }
-    let why = if nat { "NAT does" } else { "without NAT" };
+    let rewritten = if [own, address].contains(&seen) { format!("its address is {done}, ") } else { String::new() };
     Err(Verdict::not_yet(format!(
-        "a container on {from} appears on {to} as {}, planned is as {}, {why}",
-        named(seen),
-        named(planned)
+        "a container on {from} appears on {to} as {}: {rewritten}planned is {whose} ({planned})",
+        named(seen)
     )))
 }
 
@@ -132,12 +132,16 @@ mod tests {
             (
                 true,
                 "10.244.0.1",
-                Err("appears on calico-02 as itself (10.244.0.1), planned is as its node (198.18.7.11)"),
+                Err("as itself (10.244.0.1): its address is not rewritten, planned is its node's (198.18.7.11)"),
             ),
             // The address of the NAT card, which every node has.
-            (true, "10.0.2.15", Err("as 10.0.2.15, planned is as its node")),
+            (true, "10.0.2.15", Err("calico-02 as 10.0.2.15: planned is its node's")),
             (false, "10.244.0.1", Ok("calico-02 sees it as itself (10.244.0.1)")),
-            (false, "198.18.7.11", Err("as its node (198.18.7.11), planned is as itself (10.244.0.1), without NAT")),
+            (
+                false,
+                "198.18.7.11",
+                Err("as its node (198.18.7.11): its address is rewritten, planned is its own (10.244.0.1)"),
+            ),
         ] {
             let mut stage = stage(nat);
             let own = stage.pod_address(1).to_string();

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use calicolab::event::Step;
 use sha2::{Digest as _, Sha256};
 
+use crate::edge;
 use crate::lab::{Lab, Test, eventually};
 
 /// The tests.
@@ -90,6 +91,7 @@ fn from_its_own_binaries() {
     );
     assert_ne!(refused.trim(), "0");
     broken(&lab);
+    edge::broken(&lab);
     let status = lab.ok(&["status"]);
     assert!(status.contains("certificates") && status.contains("good until"), "{status}");
     own_kubectl(&lab);

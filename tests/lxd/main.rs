@@ -9,6 +9,7 @@ mod bad_luck;
 mod contract;
 mod daemon;
 mod doors;
+mod edge;
 mod far;
 #[path = "../support/files.rs"]
 mod files;

@@ -52,6 +52,19 @@ fn every_problem_is_told_with_place_and_remedy() {
             "  edits:\n    - {in: calico-node, at: spec..x, set: 1}\n    - {in: DaemonSet/a, at: spec, set: 1, put: 2}\n    - {in: DaemonSet/a, at: spec}\n  manifests:\n",
         ),
         ("primer", &["kubernetes=1.20.8"], "", ""),
+        (
+            "calico-3.21-kdd",
+            &[],
+            "kubernetes: {version: 1.20.8",
+            "kubernetes: {network: {nat: on, hostport: on}, version: 1.20.8",
+        ),
+        ("calico-3.0-etcd", &["kubernetes.network.nat=maybe"], "", ""),
+        (
+            "coreos-0.15",
+            &["kubernetes.version=1.1.2", "kubernetes.network.nat=on", "kubernetes.network.hostport=on"],
+            "",
+            "",
+        ),
     ];
     let told = cases
         .iter()
