@@ -39,8 +39,17 @@ pub(super) fn warning(flap: &Flap, facts: &Facts<'_>) -> Cause {
         ),
         evidence: evidence.collect(),
         ruled_out,
-        remedy: node.map_or_else(String::new, |node| facts.on(node, "journalctl -u bird --since -1h")),
+        remedy: node.map_or_else(String::new, |node| facts.on(node, log(facts))),
         explains: Vec::new(),
+    }
+}
+
+/// Where BIRD's words are: with Kubernetes it runs in a pod.
+fn log(facts: &Facts<'_>) -> &'static str {
+    if facts.plan.installer.has_kubernetes() {
+        "sh -c 'grep -h bird: /var/log/pods/kube-system_calico-node-*/*/*.log | tail'"
+    } else {
+        "journalctl -u bird --since -1h"
     }
 }
 

@@ -139,7 +139,7 @@ impl What {
             Self::Pods => Argv::new(container::HELPER).arg("list"),
             Self::Journal => unit::ask_journal(plan.installer),
             Self::Processes => process::ask(),
-            Self::Objects => kube::ask_objects(),
+            Self::Objects => kube::ask_objects(crate::proof::has_pool(plan)),
             Self::ContainerLogs => kube::ask_container_logs(),
         }
     }

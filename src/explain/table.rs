@@ -3,7 +3,7 @@
 use super::Judged;
 use super::chain::Link;
 use super::facts::Facts;
-use super::rules::{address, filter, intent, kernel, kubernetes, machine, names, pods, session};
+use super::rules::{address, calico, filter, intent, kernel, kubernetes, machine, names, pods, session};
 use crate::lab::installer::For;
 use crate::lab::name::NodeName;
 use crate::proof::check::Layer;
@@ -74,6 +74,7 @@ pub const RULES: &[Rule] = &{
         kube("kube-unknown", L::Intent, Layer::Datastore, "the API server does not know the node", kubernetes::unknown),
         kube("kube-address", L::Intent, Layer::Datastore, "a wrong address is registered", kubernetes::address),
         kube("image-missing", L::Intent, Layer::Datastore, "an image cannot be had", kubernetes::image),
+        kube("pool-differs", L::Intent, Layer::Datastore, "Calico's pool is not the planned one", calico::pool),
         primer(rule(
             "etcd-stopped",
             L::Intent,
@@ -196,6 +197,7 @@ pub const RULES: &[Rule] = &{
             "a rule drops what is forwarded",
             filter::forward_dropped,
         ),
+        kube("policy-denies", L::Forwarding, Layer::Packet, "a policy denies what pods ask", calico::policy),
         rule(
             "cni-missing",
             L::Pod,
@@ -205,6 +207,7 @@ pub const RULES: &[Rule] = &{
             pods::cni_missing,
         ),
         rule("cni-foreign", L::Pod, Layer::Datastore, Node, "another container network comes first", pods::cni_foreign),
+        kube("cni-fails", L::Pod, Layer::Packet, "pods are given no network", pods::cni_fails),
         rule("impostor", L::Pod, Layer::Packet, Node, "a node has an address of a pod", pods::impostor),
         rule("mtu-hole", L::Size, Layer::Link, Node, "large packets are lost", filter::mtu_hole),
         kube("kube-proxy", L::Service, Layer::Service, "kube-proxy does not run", kubernetes::proxy),

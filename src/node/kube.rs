@@ -2,6 +2,7 @@
 
 pub mod first;
 pub mod hello;
+pub mod isolation;
 mod objects;
 
 use std::net::Ipv4Addr;
@@ -101,6 +102,11 @@ done"#;
 /// All objects of a kind that belongs to no namespace.
 pub fn ask_list(kind: &str) -> Argv {
     kubectl().args(["get", kind, "-o", "json"])
+}
+
+/// All of Calico's pools, where it keeps them here.
+pub fn ask_pools() -> Argv {
+    ask_list("ippools.crd.projectcalico.org")
 }
 
 /// All nodes.

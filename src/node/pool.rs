@@ -3,18 +3,13 @@
 use ipnet::Ipv4Net;
 use serde::Deserialize;
 
-use super::kube;
-use crate::command::Argv;
-
-/// All pools.
-pub fn ask() -> Argv {
-    kube::ask_list("ippools.crd.projectcalico.org")
-}
-
 /// A pool.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Pool {
+    /// Its name.
+    #[serde(skip)]
+    pub name: String,
     /// Its range; of IPv6 none.
     #[serde(deserialize_with = "four")]
     pub cidr: Option<Ipv4Net>,
@@ -48,10 +43,16 @@ impl Pool {
         }
         #[derive(Deserialize)]
         struct Item {
+            #[serde(default)]
+            metadata: Metadata,
             spec: Pool,
         }
+        #[derive(Default, Deserialize)]
+        struct Metadata {
+            name: String,
+        }
         let list: List = serde_json::from_str(text).ok()?;
-        Some(list.items.into_iter().map(|item| item.spec).collect())
+        Some(list.items.into_iter().map(|item| Self { name: item.metadata.name, ..item.spec }).collect())
     }
 }
 
@@ -65,6 +66,7 @@ mod tests {
             "blockSize": 26, "cidr": "10.244.0.0/16", "ipipMode": "Never", "natOutgoing": true, "nodeSelector": "all()",
             "vxlanMode": "Always"}}]}"#;
         let pools = Pool::parse(text).expect("a list");
+        assert_eq!(pools[0].name, "default-ipv4-ippool");
         assert_eq!(pools[0].cidr, "10.244.0.0/16".parse().ok());
         assert_eq!(
             (pools[0].block_size, pools[0].nat_outgoing, pools[0].vxlan_mode.as_str()),

@@ -49,8 +49,13 @@ pub fn ask(installer: Installer) -> Argv {
     Argv::new("systemctl").args(["show", properties]).args(of(installer).iter().copied())
 }
 
-/// The last words of those units.
+/// The last words of those units; with Kubernetes of each, since what network plugins say in containerd's name would
+/// leave no room for the kubelet.
 pub fn ask_journal(installer: Installer) -> Argv {
+    const EACH: &str = r#"for unit; do journalctl --no-pager -q -n 80 -o short-iso -u "$unit"; done"#;
+    if installer.has_kubernetes() {
+        return Argv::script(EACH, of(installer).iter().copied());
+    }
     let units = of(installer).iter().flat_map(|unit| ["-u", unit]);
     Argv::new("journalctl").args(["--no-pager", "-q", "-n", "80", "-o", "short-iso"]).args(units)
 }

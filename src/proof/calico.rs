@@ -1,13 +1,19 @@
 //! Judges of Calico's own: the pool in its datastore, and policies that deny and allow.
 
-use super::{Judged, Place, Probe, Scene, Verdict};
+use std::time::Duration;
+
+use super::{Judged, Place, Probe, Scene, Verdict, kubernetes};
 use crate::lab::kubernetes::{Calico, Datastore, Encapsulation};
 use crate::lab::plan::Plan;
+use crate::node::kube;
 use crate::node::policy::{self, Told};
-use crate::node::pool::{self, Pool};
+use crate::node::pool::Pool;
+
+/// How soon a story of policies may have come a step further.
+const STEP: Duration = Duration::from_millis(500);
 
 /// Whether the pool can be read as an object of Kubernetes.
-pub(super) fn has_pool(plan: &Plan) -> bool {
+pub fn has_pool(plan: &Plan) -> bool {
     plan.calico.as_ref().is_some_and(|calico| calico.datastore == Datastore::Kubernetes && calico.version.since(3, 3))
 }
 
@@ -16,7 +22,7 @@ fn master(plan: &Plan, argv: crate::command::Argv) -> Probe {
 }
 
 pub(super) fn pool(plan: &Plan) -> Probe {
-    master(plan, pool::ask())
+    master(plan, kube::ask_pools())
 }
 
 pub(super) fn policy(scene: &Scene<'_>) -> Probe {
@@ -37,21 +43,29 @@ fn modes(calico: &Calico) -> [&'static str; 2] {
 pub(super) fn judge_pool(scene: &Scene<'_>) -> Judged {
     let plan = scene.plan;
     let calico = plan.calico.as_ref().ok_or_else(|| Verdict::never("the plan has no Calico"))?;
-    let output = scene.heard(&pool(plan))?;
-    let pools = Pool::parse(&output.stdout)
-        .ok_or_else(|| Verdict::not_yet(format!("the API server did not list the pools: {}", output.tail(2))))?;
+    let pools = kubernetes::listed(scene, &pool(plan), "the pools", Pool::parse)?;
+    let differ = differences(plan, calico, &pools);
+    if differ.is_empty() {
+        let (pods, block) = (plan.network.pods, plan.block_len());
+        return Ok(format!("{pods} in blocks of /{block}, {}, leaving by NAT", calico.encapsulation));
+    }
+    Err(Verdict::not_yet(format!("the pool in the datastore differs: {}", differ.join("; "))))
+}
+
+/// What differs between the pools of a datastore and the planned one.
+pub fn differences(plan: &Plan, calico: &Calico, pools: &[Pool]) -> Vec<String> {
     let used: Vec<&Pool> = pools.iter().filter(|pool| pool.cidr.is_some() && !pool.disabled).collect();
     let [pool] = used.as_slice() else {
-        return Err(Verdict::not_yet(format!("the datastore has {} pools of IPv4 in use, planned is one", used.len())));
+        return vec![format!("there are {} of IPv4 in use, planned is one", used.len())];
     };
     let said = |mode: &str| if mode.is_empty() { "Never".to_owned() } else { mode.to_owned() };
     let [ipip, vxlan] = modes(calico).map(str::to_owned);
     let cidr = pool.cidr.map(|cidr| cidr.to_string()).unwrap_or_default();
     // What is not said is Calico's own default.
     let block = pool.block_size.unwrap_or(26).to_string();
-    let differ: Vec<String> = [
-        ("range", cidr.clone(), plan.network.pods.to_string()),
-        ("length of blocks", block.clone(), plan.block_len().to_string()),
+    [
+        ("range", cidr, plan.network.pods.to_string()),
+        ("length of blocks", block, plan.block_len().to_string()),
         ("wrapping in IP", said(&pool.ipip_mode), ipip),
         ("wrapping in VXLAN", said(&pool.vxlan_mode), vxlan),
         ("NAT", pool.nat_outgoing.to_string(), true.to_string()),
@@ -59,11 +73,7 @@ pub(super) fn judge_pool(scene: &Scene<'_>) -> Judged {
     .into_iter()
     .filter(|(_, has, wanted)| has != wanted)
     .map(|(what, has, wanted)| format!("{what} is {has}, planned is {wanted}"))
-    .collect();
-    if differ.is_empty() {
-        return Ok(format!("{cidr} in blocks of /{block}, {}, leaving by NAT", calico.encapsulation));
-    }
-    Err(Verdict::not_yet(format!("the pool in the datastore differs: {}", differ.join("; "))))
+    .collect()
 }
 
 pub(super) fn judge_policy(scene: &Scene<'_>) -> Judged {
@@ -72,7 +82,10 @@ pub(super) fn judge_policy(scene: &Scene<'_>) -> Judged {
         Told::Whole => {
             Ok("a default deny denies, an allow allows whom it names alone, and without both all answer".into())
         }
-        Told::At(step) => Err(Verdict::not_yet(format!("being tried: {step}{}", output.stderr.trim()))),
+        Told::At(step) => {
+            let why = format!("being tried: {step}{}", output.stderr.trim());
+            Err(Verdict::NotYet { why, again_in: Some(STEP) })
+        }
         Told::Wrong(why) => Err(Verdict::not_yet(format!("policies between pods: {why}"))),
     }
 }
@@ -98,7 +111,7 @@ mod tests {
     fn the_pool_is_the_planned_one() {
         let mut stage = stage();
         let mut told = |text: &str| {
-            stage.on_node(1, pool::ask(), 0, text);
+            stage.on_node(1, kube::ask_pools(), 0, text);
             stage.judge(&Check::Pool)
         };
         assert_eq!(told(POOL).text(), "10.244.0.0/16 in blocks of /26, vxlan, leaving by NAT");
@@ -111,8 +124,13 @@ mod tests {
         ] {
             assert!(told(&POOL.replacen(from, to, 1)).text().contains(shown), "{shown}");
         }
-        assert!(told(r#"{"items": []}"#).text().contains("0 pools"));
+        assert!(told(r#"{"items": []}"#).text().contains("there are 0 of IPv4 in use"));
         assert!(told("").text().contains("did not list the pools"));
+        // So kubectl answers when it is refused: a list all the same.
+        let empty = r#"{"apiVersion": "v1", "items": [], "kind": "List", "metadata": {"resourceVersion": ""}}"#;
+        let refused = "Unable to connect to the server: net/http: request canceled";
+        stage.say(pool(&stage.plan.clone()), 1, empty, refused);
+        assert!(stage.judge(&Check::Pool).text().contains("did not list the pools: Unable to connect"));
     }
 
     #[test]

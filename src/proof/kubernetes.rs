@@ -66,10 +66,20 @@ pub(super) fn service_from_pod(plan: &Plan) -> Argv {
     hello::ask(plan.network.api)
 }
 
+/// What the API server lists. Refused, kubectl prints a list with nothing in it: how it ended tells.
+pub(super) fn listed<T>(
+    scene: &Scene<'_>,
+    question: &Probe,
+    what: &str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, Verdict> {
+    let output = scene.heard(question)?;
+    let all = if output.ok() { parse(&output.stdout) } else { None };
+    all.ok_or_else(|| Verdict::not_yet(format!("the API server did not list {what}: {}", output.tail(2))))
+}
+
 pub(super) fn judge_registered(scene: &Scene<'_>, node: &NodeName) -> Judged {
-    let output = scene.heard(&nodes(scene.plan))?;
-    let all = Node::parse(&output.stdout)
-        .map_err(|_| Verdict::not_yet(format!("the API server did not list its nodes: {}", output.tail(2))))?;
+    let all = listed(scene, &nodes(scene.plan), "its nodes", |text| Node::parse(text).ok())?;
     let name = known_as(scene.plan, node);
     let own = all.iter().find(|own| own.name == name);
     let own = own.ok_or_else(|| Verdict::not_yet(format!("the API server does not know {node}")))?;
@@ -89,17 +99,14 @@ pub(super) fn judge_registered(scene: &Scene<'_>, node: &NodeName) -> Judged {
 }
 
 pub(super) fn judge_workloads(scene: &Scene<'_>, kind: &str) -> Judged {
-    let output = scene.heard(&workloads(scene.plan, kind))?;
-    let all = Workload::parse(&output.stdout)
-        .map_err(|_| Verdict::not_yet(format!("the API server did not list its {kind}: {}", output.tail(2))))?;
+    let question = workloads(scene.plan, kind);
+    let all = listed(scene, &question, &format!("its {kind}"), |text| Workload::parse(text).ok())?;
     complete(&all, kind)
 }
 
 /// The pods of the add-ons, container by container.
 pub(super) fn judge_pods(scene: &Scene<'_>) -> Judged {
-    let output = scene.heard(&pods(scene.plan))?;
-    let all = first::pods(&output.stdout, "kube-system")
-        .map_err(|_| Verdict::not_yet(format!("the API server did not list its pods: {}", output.tail(2))))?;
+    let all = listed(scene, &pods(scene.plan), "its pods", |text| first::pods(text, "kube-system").ok())?;
     complete(&all, "pods in kube-system")
 }
 
@@ -198,6 +205,8 @@ mod tests {
         assert!(told(&listed("198.18.7.12", "10.244.0.64/26", "False")).text().contains("cni config uninitialized"));
         assert!(told(r#"{"items": []}"#).text().contains("does not know calico-02"));
         assert!(told("").text().contains("did not list its nodes"));
+        stage.say(nodes(&stage.plan.clone()), 1, r#"{"items": []}"#, "Unable to connect to the server: EOF");
+        assert!(stage.judge(&check).text().contains("did not list its nodes: Unable to connect"));
     }
 
     #[test]

@@ -20,6 +20,8 @@ mod route;
 mod service;
 mod session;
 
+pub use calico::{differences as pool_differences, has_pool};
+
 #[cfg(test)]
 pub(crate) mod samples;
 

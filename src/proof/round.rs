@@ -42,7 +42,11 @@ const LATER: Duration = Duration::from_secs(7);
 /// Pauses between rounds in which nothing new was learned grow from the first to the second.
 const PAUSE: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
 
-/// Take the proof: ask and judge `checks` until all hold, one cannot come to hold, or `patience` ends.
+/// What is tried step by step is given so much more than the patience, where nothing else is missing.
+const TRIED: Duration = Duration::from_secs(120);
+
+/// Take the proof: ask and judge `checks` until all hold, one cannot come to hold, or `patience` ends. A story that is
+/// under way by then, and is all that is missing, is heard to its end, unless one round is all that is wanted.
 ///
 /// The proof's containers are made in the first round and removed at the end, also when the future is dropped.
 pub async fn prove(
@@ -75,7 +79,8 @@ pub async fn prove(
             }
         }
         // What has never been asked is asked however short the patience is: it would be called failing unheard.
-        let in_time = |wake: &Instant| *wake <= deadline && Instant::now() < deadline;
+        let more = if !patience.is_zero() && taking.is_under_way() { TRIED } else { Duration::ZERO };
+        let in_time = |wake: &Instant| *wake <= deadline + more && Instant::now() < deadline + more;
         let Some(wake) = taking.next_look().filter(|wake| in_time(wake) || taking.is_unheard()) else {
             break;
         };
@@ -207,6 +212,14 @@ impl<'a> Taking<'a> {
     /// Whether a check waits for questions that were never put.
     fn is_unheard(&self) -> bool {
         self.pending().any(|track| self.has_unread(&track.check))
+    }
+
+    /// Whether all that is missing is the end of a story that goes well so far: called failing, it would be slandered.
+    fn is_under_way(&self) -> bool {
+        let goes_on = |track: &Track| {
+            track.check == Check::Policy && matches!(track.verdict, Verdict::NotYet { again_in: Some(_), .. })
+        };
+        self.tracks.iter().filter(|track| !track.verdict.passed()).all(goes_on)
     }
 
     /// When to ask again; `None` if it has no use, since one check cannot come to hold and each had its chance.

@@ -24,11 +24,11 @@ pub(super) fn unready(facts: &Facts<'_>, node: &NodeName) -> Option<Side> {
 }
 
 /// What the API server knows; what is wrong with itself is another rule's.
-fn objects(facts: &Facts<'_>) -> Result<Objects, Clear> {
+pub(super) fn objects(facts: &Facts<'_>) -> Result<Objects, Clear> {
     facts.objects()?.map_err(|_| Clear::Open(kubectl(facts, "get nodes,pods -A -o wide")))
 }
 
-fn master(facts: &Facts<'_>, node: &NodeName) -> Result<(), Clear> {
+pub(super) fn master(facts: &Facts<'_>, node: &NodeName) -> Result<(), Clear> {
     if *node == facts.plan.master { Ok(()) } else { Err(not(String::new())) }
 }
 
@@ -218,7 +218,13 @@ pub(in super::super) fn dns_none(facts: &Facts<'_>, node: &NodeName, _: &NodeNam
         .map(|pod| pod.stuck.first().map_or_else(|| pod.name.clone(), |stuck| format!("{}: {stuck}", pod.name)))
         .collect();
     let saw = if waiting.is_empty() { "no pod of a DNS server is there".to_owned() } else { waiting.join("; ") };
-    let remedy = kubectl(facts, "-n kube-system scale deployment -l k8s-app=kube-dns --replicas=2");
+    // Those that are there and wait have their own reason.
+    let cure = if waiting.is_empty() {
+        "scale deployment -l k8s-app=kube-dns --replicas=2"
+    } else {
+        "describe pods -l k8s-app=kube-dns"
+    };
+    let remedy = kubectl(facts, &format!("-n kube-system {cure}"));
     Ok(found(format!("no DNS server is ready behind {DNS}"), vec![side(node, saw)], remedy))
 }
 

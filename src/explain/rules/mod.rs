@@ -1,6 +1,7 @@
 //! The pure functions beside the table: each looks for one cause at one node or between two.
 
 pub(super) mod address;
+pub(super) mod calico;
 pub(super) mod filter;
 pub(super) mod intent;
 pub(super) mod kernel;

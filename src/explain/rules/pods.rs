@@ -1,7 +1,7 @@
 //! Pods: forwarding, the network they are given, and who else has their addresses.
 
-use super::super::Judged;
 use super::super::facts::{Facts, TUNNELS, found, not, side};
+use super::super::{Clear, Judged, What};
 use super::kubernetes;
 use crate::lab::name::NodeName;
 use crate::node::files::{CNI, own_cni};
@@ -47,6 +47,31 @@ pub(in super::super) fn cni_foreign(facts: &Facts<'_>, node: &NodeName, _: &Node
     let says = format!("pods of {node} are given {first}, which comes before {own}");
     let saw = format!("{CNI} has {}", networks.join(", "));
     Ok(found(says, vec![side(node, saw)], facts.on(node, &format!("rm {CNI}/{first}"))))
+}
+
+/// What the kubelet was told when it asked for a pod's network, where the proof's container could not be started.
+pub(in super::super) fn cni_fails(facts: &Facts<'_>, node: &NodeName, _: &NodeName) -> Judged {
+    let wanted = format!("no container could be started on {node}");
+    if !facts.proof().findings.iter().any(|one| one.verdict.text().contains(&wanted)) {
+        return Err(not(format!("pods are started on {node}")));
+    }
+    let journal = facts.output(node, What::Journal).map_or("", |output| output.stdout.as_str());
+    // The plugin's own reason, once: the kubelet quotes it several times over.
+    let reason = journal.lines().rev().find_map(|line| {
+        let (_, reason) = line.split_once("plugin type=")?;
+        let reason = reason.split("\\n").next().unwrap_or(reason);
+        reason.contains("failed (add)").then(|| reason.replace('\\', ""))
+    });
+    let Some(reason) = reason else {
+        return Err(Clear::Open(facts.on(node, "sh -c 'journalctl -u kubelet | grep -i sandbox | tail -n 3'")));
+    };
+    let reason: String = reason.chars().take(240).collect();
+    let remedy = facts.on(node, "sh -c 'journalctl -u kubelet | grep \"plugin type\" | tail -n 3'");
+    Ok(found(
+        format!("pods of {node} are given no network: a plugin fails"),
+        vec![side(node, format!("plugin {reason}"))],
+        remedy,
+    ))
 }
 
 /// A node has addresses out of a block only as the pods' gateway, the first of its own block.

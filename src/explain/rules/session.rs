@@ -135,8 +135,20 @@ pub(in super::super) fn peer_missing(facts: &Facts<'_>, node: &NodeName, peer: &
     Ok(found(format!("{node} has no session with {peer}"), sides, remedy))
 }
 
+/// What is not to be read in a configuration that nobody showed: sessions that are up say that its ends agree.
+fn agreed(facts: &Facts<'_>, node: &NodeName, peers: &[&NodeName], open: Clear) -> Clear {
+    let up = |(one, other): (&NodeName, &NodeName)| {
+        facts.half(one, other).is_ok_and(|half| half.is_some_and(|(_, bgp)| bgp.state == "Established"))
+    };
+    if peers.iter().all(|peer| up((node, peer)) && up((peer, node))) {
+        return not(format!("the sessions of {node} are Established"));
+    }
+    open
+}
+
 pub(in super::super) fn wrong_as(facts: &Facts<'_>, node: &NodeName, _: &NodeName) -> Judged {
-    let conf = facts.conf(node)?;
+    let peers: Vec<&NodeName> = facts.part(node).peers.iter().map(|peer| &peer.node).collect();
+    let conf = facts.conf(node).map_err(|open| agreed(facts, node, &peers, open))?;
     let asn = facts.plan.bgp.asn;
     let known = |address| facts.plan.nodes.iter().find(|(_, part)| part.address == address).map(|(name, _)| name);
     let mut wrong = Vec::new();
@@ -168,7 +180,8 @@ pub(in super::super) fn password(facts: &Facts<'_>, a: &NodeName, b: &NodeName) 
         words.sort();
         Ok::<_, Clear>(words)
     };
-    let (one, other) = (read(a)?, read(b)?);
+    let unread = |open| agreed(facts, a, &[b], open);
+    let (one, other) = (read(a).map_err(unread)?, read(b).map_err(unread)?);
     if one == other {
         let has = if one.is_empty() { "neither has a password" } else { "both have the same password" };
         return Err(not(format!("{a} and {b}: {has}")));

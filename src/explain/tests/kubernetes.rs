@@ -207,3 +207,73 @@ fn what_is_registered_is_compared_with_the_plan() {
     gone.objects(|all| all.retain(|one| one["kind"] != "Node" || one["metadata"]["name"] != "kube-02"))
         .is("kube-unknown");
 }
+
+/// The same lab with Calico's own programs, and an object as kubectl shows it.
+fn with_calico(object: serde_json::Value) -> Case {
+    let mut case = kubernetes().objects(|all| all.push(object));
+    case.plan.calico = crate::lab::example::carried_lab("calico-3.21-kdd", &["calico.encapsulation=none"]).calico;
+    case
+}
+
+fn pool(case: &Case) -> serde_json::Value {
+    serde_json::json!({"apiVersion": "crd.projectcalico.org/v1", "kind": "IPPool",
+        "metadata": {"name": "default-ipv4-ippool"}, "spec": {"allowedUses": ["Workload", "Tunnel"],
+        "blockSize": case.plan.block_len(), "cidr": case.plan.network.pods, "ipipMode": "Never", "natOutgoing": true,
+        "nodeSelector": "all()", "vxlanMode": "Never"}})
+}
+
+#[test]
+fn calicos_pool_is_compared_with_the_plan() {
+    let healthy = with_calico(pool(&kubernetes())).diagnosis();
+    assert!(healthy.outcome == Outcome::NothingBroken && healthy.warnings.is_empty(), "{healthy:#?}");
+    // What is false is not written.
+    let mut changed = pool(&kubernetes());
+    changed["spec"].as_object_mut().expect("fields").remove("natOutgoing");
+    let changed = with_calico(changed).diagnosis();
+    assert_eq!(changed.warnings[0].id, "pool-differs", "{changed:#?}");
+    assert!(changed.warnings[0].says.contains("NAT is false, planned is true"), "{changed:#?}");
+    assert!(changed.warnings[0].remedy.contains("edit ippools.crd.projectcalico.org default-ipv4-ippool"));
+}
+
+#[test]
+fn a_policy_that_was_left_behind_is_named() {
+    let deny = |name: &str, labels: serde_json::Value| {
+        serde_json::json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+            "metadata": {"name": name, "namespace": "default", "labels": labels},
+            "spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}})
+    };
+    let left = || {
+        let case = with_calico(deny("deny-all", serde_json::Value::Null)).objects(|all| all.push(pool(&kubernetes())));
+        case.fails("packet.kube-01.kube-02", "no answer: 100% packet loss")
+    };
+    let cause = left().is("policy-denies");
+    assert!(cause.says.contains("default/deny-all") && has(&cause, "100% packet loss"), "{cause:#?}");
+    assert!(cause.remedy.contains("-n default delete networkpolicies.networking.k8s.io deny-all"), "{cause:#?}");
+    // The proof's own is removed by the proof.
+    let own = deny("policy-1-a-deny", serde_json::json!({"calicolab-policy": "1-a"}));
+    let own = with_calico(own).objects(|all| all.push(pool(&kubernetes()))).diagnosis();
+    assert!(own.warnings.is_empty(), "{own:#?}");
+}
+
+#[test]
+fn sessions_that_stand_agree_about_what_nobody_read() {
+    let case = kubernetes().fails("packet.kube-01.kube-02", "no answer");
+    let diagnosis = case.diagnosis();
+    let ids: Vec<&str> = diagnosis.open.iter().map(|open| open.id.as_str()).collect();
+    assert!(!ids.contains(&"wrong-as") && !ids.contains(&"password"), "{diagnosis:#?}");
+}
+
+#[test]
+fn a_plugin_that_gives_pods_no_network_is_quoted() {
+    let mut broken = kubernetes().fails("packet.kube-01.kube-02", "no container could be started on kube-01: it ended");
+    // Of a real kubelet 1.20.2, where the host's iptables could not read Calico's rules; shortened.
+    broken.told(1, What::Journal).stdout.push_str(
+        "Nov 22 20:05:25 kube-01 kubelet[678]: E1122 20:05:25.074511 678 kuberuntime_sandbox.go:70] CreatePodSandbox for \
+         pod \"x\" failed: rpc error: code = Unknown desc = failed to setup network for sandbox \"121d\": plugin \
+         type=\"portmap\" failed (add): failed to list iptables chains: Error: match extension not found\\nError: m\n",
+    );
+    let cause = broken.is("cni-fails");
+    assert!(has(&cause, "portmap") && cause.evidence[0].saw.ends_with("match extension not found"), "{cause:#?}");
+    let silent = kubernetes().fails("packet.kube-01.kube-02", "no container could be started on kube-01: it ended");
+    assert!(silent.diagnosis().open.iter().any(|open| open.id == "cni-fails"));
+}

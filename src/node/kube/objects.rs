@@ -5,15 +5,25 @@ use std::net::Ipv4Addr;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::isolation::Isolation;
 use super::{KubeError, Node, admin, items};
 use crate::command::Argv;
+use crate::node::pool::Pool;
+
+/// Of Calico's own: who is denied what, and what addresses there are.
+const CALICO: &str = ",networkpolicies.networking.k8s.io,networkpolicies.crd.projectcalico.org,\
+    globalnetworkpolicies.crd.projectcalico.org,ippools.crd.projectcalico.org";
 
 /// Nodes, pods, sets, services and who is behind them, in one answer; no secret is among them. An API server that is
-/// not ready is not waited for once for each kind.
-pub fn ask_objects() -> Argv {
-    const SCRIPT: &str = r#"kubectl "$@" get --raw=/readyz >/dev/null &&
-  exec kubectl "$@" get nodes,pods,daemonsets,deployments,services,endpoints -A -o json"#;
-    Argv::script(SCRIPT, [&admin()[..], "--request-timeout=5s"])
+/// not ready is not waited for once for each kind. Where Calico keeps its data in Kubernetes (`calico`) its pools and
+/// policies come along, if its kinds are known there.
+pub fn ask_objects(calico: bool) -> Argv {
+    const SCRIPT: &str = r#"kinds=nodes,pods,daemonsets,deployments,services,endpoints more=$1
+shift
+kubectl "$@" get --raw=/readyz >/dev/null || exit
+[ -z "$more" ] || ! all=$(kubectl "$@" get $kinds$more -A -o json 2>/dev/null) || { printf '%s\n' "$all"; exit; }
+exec kubectl "$@" get $kinds -A -o json"#;
+    Argv::script(SCRIPT, [if calico { CALICO } else { "" }, &admin(), "--request-timeout=5s"])
 }
 
 /// The cluster as one answer tells it.
@@ -25,6 +35,10 @@ pub struct Objects {
     pub pods: Vec<Pod>,
     /// For each service its name (`NAMESPACE/NAME`) and the addresses of the pods behind it that are ready.
     pub behind: Vec<(String, Vec<Ipv4Addr>)>,
+    /// Calico's pools, if they were asked for and there are any.
+    pub pools: Vec<Pool>,
+    /// Policies, of Kubernetes and of Calico.
+    pub policies: Vec<Isolation>,
 }
 
 /// A pod.
@@ -135,7 +149,9 @@ impl Objects {
         let nodes = Node::parse(&serde_json::json!({ "items": kind("Node") }).to_string())?;
         let pods = kind("Pod").into_iter().filter_map(Pod::read).collect();
         let behind = kind("Endpoints").into_iter().filter_map(behind).collect();
-        Ok(Self { nodes, pods, behind })
+        let pools = Pool::parse(&serde_json::json!({ "items": kind("IPPool") }).to_string()).unwrap_or_default();
+        let policies = all.iter().filter_map(Isolation::read).collect();
+        Ok(Self { nodes, pods, behind, pools, policies })
     }
 
     /// Who is behind a service; none if there is no such service.
@@ -252,5 +268,27 @@ mod tests {
             "container dns (d:9): ErrImageNeverPull, Container image \"d:9\" is not present"
         );
         assert!(dns.stuck[1].imageless() && Objects::parse("refused").is_err());
+    }
+
+    /// A kubectl that says what an annotation holds, and knows Calico's kinds or not, called as a node calls it.
+    fn asked(knows: &str) -> String {
+        let folder = tempfile::tempdir().expect("a folder");
+        let kubectl = folder.path().join("kubectl");
+        let script = "#!/bin/sh\ncase $* in *readyz*) exit;; *ippools*) [ $KNOWS = yes ] || exit 1;; esac\n\
+            printf '%s\\n' '{\"items\": [\"{}\\n\"]}'";
+        std::fs::write(&kubectl, script).expect("written");
+        std::fs::set_permissions(&kubectl, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("ours");
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap_or_default());
+        let argv = ask_objects(true);
+        let mut shell = std::process::Command::new(argv.program());
+        let output = shell.args(&argv.words()[1..]).env("PATH", path).env("KNOWS", knows).output().expect("a shell");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    #[test]
+    fn objects_come_as_kubectl_prints_them() {
+        for knows in ["yes", "no"] {
+            assert_eq!(asked(knows), "{\"items\": [\"{}\\n\"]}\n");
+        }
     }
 }
