@@ -46,19 +46,19 @@ pub fn probe_name(nonce: &str) -> String {
 ///
 /// It prints [`probe_page`], answers HTTP with it, and ends by itself.
 pub fn raise_probe(nonce: &str, node: &str) -> Argv {
-    serving(nonce, node).bounded(RAISE_LIMIT)
+    serving(&probe_name(nonce), nonce, node).bounded(RAISE_LIMIT)
 }
 
-fn serving(nonce: &str, node: &str) -> Argv {
+fn serving(name: &str, nonce: &str, node: &str) -> Argv {
     const SERVE: &str = "mkdir /tmp/www; echo $1 | tee /tmp/www/index.html; httpd -p $2 -h /tmp/www; exec sleep $3";
     let serve = Argv::script(SERVE, [probe_page(nonce, node), HTTP_PORT.to_string(), PROBE_LIFE_S.to_string()]);
-    ensure(&probe_name(nonce), &serve)
+    ensure(name, &serve)
 }
 
 /// The ports of a node that are one proof's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodePorts {
-    /// The one that leads to its container's [`HTTP_PORT`].
+    /// The one that leads to the [`HTTP_PORT`] of the container that [`publish`] makes.
     pub published: u16,
     /// The one at which the node itself tells callers who they are to it.
     pub listener: u16,
@@ -75,12 +75,11 @@ pub fn node_ports(nonce: &str) -> NodePorts {
     NodePorts { published, listener: published + 1 }
 }
 
-/// [`raise_probe`] where a kubelet makes it, with its [`NodePorts`]: one is the pod's own, at the other a program of
-/// the container's serves on the node's network until the container ends, and tells its callers [`seen`].
+/// [`raise_probe`] where a kubelet makes it; at [`NodePorts::listener`] a program of the container's serves on the
+/// node's network until the container ends, and tells its callers [`seen`].
 pub fn raise_probe_at_edge(nonce: &str, node: &str) -> Argv {
     const SCRIPT: &str = r#"helper=$1 name=$2 page=$3 listener=$4
-export PUBLISH="$5"
-shift 5
+shift 4
 address=$("$@") || exit
 "$helper" outside "$name" sh -c '
 mkdir -p /tmp/seen/cgi-bin
@@ -93,10 +92,22 @@ END
 chmod 755 /tmp/seen/cgi-bin/from
 exec httpd -p "0.0.0.0:$2" -h /tmp/seen' listen "$page" "$listener"
 echo "$address""#;
-    let (name, page, ports) = (probe_name(nonce), probe_page(nonce, node), node_ports(nonce));
-    let (listener, publish) = (ports.listener.to_string(), format!("{}:{HTTP_PORT}", ports.published));
-    let own = [HELPER, &name, &page, &listener, &publish].map(str::to_owned);
-    Argv::script(SCRIPT, own.into_iter().chain(serving(nonce, node).words().to_vec())).bounded(RAISE_LIMIT)
+    let (name, page, listener) = (probe_name(nonce), probe_page(nonce, node), node_ports(nonce).listener.to_string());
+    let own = [HELPER, &name, &page, &listener].map(str::to_owned);
+    let serve = serving(&name, nonce, node);
+    Argv::script(SCRIPT, own.into_iter().chain(serve.words().to_vec())).bounded(RAISE_LIMIT)
+}
+
+/// Make the container of the proof `nonce` that has a port of its node, [`NodePorts::published`]; prints its address.
+///
+/// It is one of its own: where no port can be given, a container that asks for one does not start at all.
+pub fn publish(nonce: &str, node: &str) -> Argv {
+    let port = format!("PUBLISH={}:{HTTP_PORT}", node_ports(nonce).published);
+    Argv::new("env").arg(port).args(serving(&published_name(nonce), nonce, node).words()).bounded(RAISE_LIMIT)
+}
+
+fn published_name(nonce: &str) -> String {
+    format!("{}-port", probe_name(nonce))
 }
 
 /// Where a listener at the node's address `at` tells a caller of the proof `nonce` who it is there.
@@ -109,13 +120,13 @@ pub fn seen(nonce: &str, node: &str, text: &str) -> Option<Ipv4Addr> {
     text.trim().strip_prefix(&probe_page(nonce, node))?.strip_prefix(' ')?.parse().ok()
 }
 
-/// Remove the probe container of the proof `nonce`, and those that proofs which were killed left behind.
+/// Remove the containers of the proof `nonce`, and those that proofs which were killed left behind.
 ///
 /// It is not waited for: the node does it by itself once it is told.
 pub fn farewell(nonce: &str) -> Argv {
     const SCRIPT: &str = r#"setsid sh -c '
-name=$1 now=$2 life=$3 helper=$4
-"$helper" del "$name"
+name=$1 now=$2 life=$3 helper=$4 published=$5
+"$helper" del "$name" "$published"
 "$helper" list | while read -r one _; do
   case $one in probe-*)
     made=${one#probe-}; made=${made%%-*}
@@ -127,7 +138,7 @@ name=$1 now=$2 life=$3 helper=$4
 done' "$@" </dev/null >/dev/null 2>&1 &"#;
     let now = nonce.split('-').next().unwrap_or_default();
     let life = PROBE_LIFE_S.to_string();
-    Argv::script(SCRIPT, ["farewell", &probe_name(nonce), now, &life, HELPER])
+    Argv::script(SCRIPT, ["farewell", &probe_name(nonce), now, &life, HELPER, &published_name(nonce)])
 }
 
 /// What the probe container of the proof `nonce` on `node` answers.
@@ -172,7 +183,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (helper, log) = (folder.path().join(HELPER), folder.path().join("log"));
         let text = format!(
-            "#!/bin/sh\necho \"$1 $2 $PUBLISH\" >>{log}\ncase $1 in\nensure) [ -z \"$FAILS\" ] || exit 7; echo 10.244.0.16;;\n\
+            "#!/bin/sh\necho \"$1 $2\" >>{log}\ncase $1 in\nensure) [ -z \"$FAILS\" ] || exit 7; echo 10.244.0.16;;\n\
              outside) shift 2; echo \"$4 $5 $6\" >>{log}; echo 'httpd: bind: Address in use' >&2; exit 1;;\nesac\n",
             log = log.display()
         );
@@ -189,10 +200,7 @@ mod tests {
         assert_eq!(String::from_utf8(out.stdout).expect("text"), "10.244.0.16\n");
         let told = std::fs::read_to_string(&log).expect("called");
         let name = "probe-1795270000-0a1b";
-        assert_eq!(
-            told,
-            format!("ensure {name} 61002:8080\noutside {name} 61002:8080\nlisten 1795270000-0a1b kube-02 61003\n")
-        );
+        assert_eq!(told, format!("ensure {name}\noutside {name}\nlisten 1795270000-0a1b kube-02 61003\n"));
         let out = run("yes");
         assert_eq!((out.status.code(), out.stdout.len()), (Some(7), 0));
     }

@@ -6,13 +6,9 @@ use super::{Judged, Place, Probe, Scene, Verdict, packet};
 use crate::lab::name::NodeName;
 use crate::node::{container, reach};
 
-/// Both containers; once they are there also what `question` asks.
-fn probes(scene: &Scene<'_>, from: &NodeName, to: &NodeName, question: Probe) -> Vec<Probe> {
-    let mut probes = vec![scene.raise(from), scene.raise(to)];
-    if scene.pod(from).is_ok() && scene.pod(to).is_ok() {
-        probes.push(question);
-    }
-    probes
+/// What makes the container on `to` that has a port of its node.
+fn publish(scene: &Scene<'_>, to: &NodeName) -> Probe {
+    Probe { node: to.clone(), place: Place::Node, argv: container::publish(scene.nonce, to.as_str()) }
 }
 
 /// A container on `from` asks the listener at the address of `to` as whom it comes.
@@ -29,11 +25,20 @@ fn published(scene: &Scene<'_>, from: &NodeName, to: &NodeName) -> Probe {
 }
 
 pub(super) fn nat_probes(scene: &Scene<'_>, from: &NodeName, to: &NodeName) -> Vec<Probe> {
-    probes(scene, from, to, as_whom(scene, from, to))
+    let mut probes = vec![scene.raise(from), scene.raise(to)];
+    if scene.pod(from).is_ok() && scene.pod(to).is_ok() {
+        probes.push(as_whom(scene, from, to));
+    }
+    probes
 }
 
 pub(super) fn hostport_probes(scene: &Scene<'_>, from: &NodeName, to: &NodeName) -> Vec<Probe> {
-    probes(scene, from, to, published(scene, from, to))
+    // With the proof's own container this one goes, too.
+    let mut probes = vec![scene.raise(to), publish(scene, to)];
+    if scene.made(&publish(scene, to)).is_ok() {
+        probes.push(published(scene, from, to));
+    }
+    probes
 }
 
 pub(super) fn judge_nat(scene: &Scene<'_>, from: &NodeName, to: &NodeName) -> Judged {
@@ -71,8 +76,7 @@ pub(super) fn judge_nat(scene: &Scene<'_>, from: &NodeName, to: &NodeName) -> Ju
 }
 
 pub(super) fn judge_hostport(scene: &Scene<'_>, from: &NodeName, to: &NodeName) -> Judged {
-    scene.pod(from)?;
-    let pod = scene.pod(to)?;
+    let pod = scene.made(&publish(scene, to))?;
     let page = scene.heard(&published(scene, from, to))?;
     let at = format!("{}:{}", scene.plan.nodes[to].address, container::node_ports(scene.nonce).published);
     let way = format!("{from} to {at} on {to}, the port of its container {pod}");
@@ -98,6 +102,13 @@ mod tests {
     const PORT: fn() -> Check = || Check::HostPort { from: node(1), to: node(2) };
 
     fn stage(nat: bool) -> Stage {
+        let mut stage = unpublished(nat);
+        let made = publish(&stage.scene(), &node(2));
+        stage.say(made, 0, "10.244.0.99\n", "");
+        stage
+    }
+
+    fn unpublished(nat: bool) -> Stage {
         let mut stage = Stage::new(2);
         stage.plan.installer = crate::lab::file::Installer::Binaries;
         stage.plan.network.edge = Some(Edge { nat, hostport: true });
@@ -113,16 +124,28 @@ mod tests {
     }
 
     #[test]
-    fn both_containers_come_first() {
-        for check in [NAT(), PORT()] {
-            let mut stage = stage(true);
-            assert_eq!(check.probes(&stage.scene()).len(), 3);
-            assert_eq!(stage.judge(&check).text(), "calico-01 has not been asked yet");
-            let raise = stage.scene().raise(&node(2));
-            stage.say(raise, 124, "", "calicolab-pod: no pod");
-            assert_eq!(check.probes(&stage.scene()).len(), 2);
-            assert!(stage.judge(&check).text().contains("no container could be started on calico-02"));
-        }
+    fn containers_come_first() {
+        let why = "no container could be started on calico-02";
+        let mut stage = unpublished(true);
+        assert_eq!(NAT().probes(&stage.scene()).len(), 3);
+        assert_eq!(stage.judge(&NAT()).text(), "calico-01 has not been asked yet");
+        let raise = stage.scene().raise(&node(2));
+        stage.say(raise, 124, "", "calicolab-pod: no pod");
+        assert_eq!(NAT().probes(&stage.scene()).len(), 2);
+        assert!(stage.judge(&NAT()).text().contains(why));
+    }
+
+    #[test]
+    fn a_port_that_cannot_be_given_keeps_no_other_container_from_starting() {
+        let mut stage = unpublished(true);
+        assert_eq!(PORT().probes(&stage.scene()).len(), 2);
+        assert_eq!(stage.judge(&PORT()).text(), "calico-02 has not been asked yet");
+        let made = publish(&stage.scene(), &node(2));
+        stage.say(made, 124, "", "calicolab-pod: plugin type=\"portmap\" failed (add): no iptables");
+        assert_eq!(PORT().probes(&stage.scene()).len(), 2);
+        let told = stage.judge(&PORT());
+        assert!(told.text().contains("no container could be started on calico-02") && told.text().contains("portmap"));
+        assert!(stage.scene().pod(&node(2)).is_ok());
     }
 
     #[test]

@@ -289,11 +289,17 @@ impl Scene<'_> {
 
     /// The address of the proof's container on `node`.
     pub fn pod(&self, node: &NodeName) -> Result<Ipv4Addr, Verdict> {
-        let output = self.heard(&self.raise(node))?;
+        self.made(&self.raise(node))
+    }
+
+    /// The address of a container that `probe` makes.
+    fn made(&self, probe: &Probe) -> Result<Ipv4Addr, Verdict> {
+        let output = self.heard(probe)?;
         match container::address(&output.stdout) {
             Some(address) if output.ok() => Ok(address),
             _ => Err(Verdict::not_yet(format!(
-                "no container could be started on {node}: it {}: {}",
+                "no container could be started on {}: it {}: {}",
+                probe.node,
                 output.ended,
                 output.tail(3)
             ))),
