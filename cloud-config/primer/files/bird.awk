@@ -1,4 +1,5 @@
-# `etcdctl get --prefix /calico/` (a line with the key, then the JSON) -> bird.conf of `node`.
+# `etcdctl watch --prefix /calico/` (a line that says PUT or DELETE, one with the key, then the JSON) -> bird.conf of
+# `node`. What was said of a key last is what holds.
 # Sessions are named as Calico names them: Mesh_, Node_, Global_ and the peer's address.
 
 function text(json, key,   found) {        # "key":"text"
@@ -20,8 +21,15 @@ function value(address,   part) {          # for comparing addresses
 }
 function as_of(name) { return as[name] != "" ? as[name] : default_as }
 
+function happened() {                      # one change is read
+  if (key == "" || change == "PUT" && json == "") return    # its rest is still to come
+  if (!(key in said)) keys[++key_count] = key
+  said[key] = json                         # of what is deleted, nothing
+}
+
 function take(   name) {                   # one key with all of its JSON
-  if (key == "") return
+  json = said[key]
+  if (json == "") return
   gsub(/[ \t\r]/, "", json)
   if (key ~ /\/projectcalico.org\/nodes\//) {
     name = last(key)
@@ -58,11 +66,13 @@ function session(kind, to, to_as, extra,   name) {
 }
 
 BEGIN { mesh = 1; default_as = 64512 }
-/^\/calico\// { take(); key = $0; json = ""; next }
+/^(PUT|DELETE)$/ { happened(); change = $0; key = json = ""; next }
+key == "" { key = $0; next }
 { json = json $0 }
 
 END {
-  take()
+  happened()
+  for (k = 1; k <= key_count; k++) { key = keys[k]; take() }
   if (!(node in address)) exit 1
   me = address[node]
   print "# Written by calico-confd from etcd: change the datastore, not this file."
