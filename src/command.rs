@@ -46,17 +46,31 @@ impl Argv {
         Self::new("sudo").arg("-n").args(self.0)
     }
 
+    /// The same without [`sudo`](Self::sudo), for root.
+    #[must_use]
+    pub(crate) fn by_root(self) -> Self {
+        match self.sudos() {
+            Some(inner) => Self(inner.to_vec()),
+            None => self,
+        }
+    }
+
+    /// What runs by `sudo`, if it does.
+    fn sudos(&self) -> Option<&[String]> {
+        match self.0.as_slice() {
+            [sudo, n, inner @ ..] if sudo == "sudo" && n == "-n" && !inner.is_empty() => Some(inner),
+            _ => None,
+        }
+    }
+
     /// The same, ended by the far side after `limit`, rounded up to whole seconds (status 124, or 137 if it had to be
     /// killed). What runs by [`sudo`](Self::sudo) is bounded inside it: an ordinary user may not signal root's processes.
     #[must_use]
     pub fn bounded(self, limit: Duration) -> Self {
-        let (sudo, inner) = match self.0.as_slice() {
-            [sudo, n, inner @ ..] if sudo == "sudo" && n == "-n" && !inner.is_empty() => (true, inner),
-            all => (false, all),
-        };
-        let bounded =
-            Self::new("timeout").args(["-k", "2"]).arg(limit.as_secs_f64().ceil().to_string()).args(inner.to_vec());
-        if sudo { bounded.sudo() } else { bounded }
+        let inner = self.sudos();
+        let bounded = Self::new("timeout").args(["-k", "2"]).arg(limit.as_secs_f64().ceil().to_string());
+        let bounded = bounded.args(inner.unwrap_or(&self.0).to_vec());
+        if inner.is_some() { bounded.sudo() } else { bounded }
     }
 
     /// The program's name as given.
@@ -238,6 +252,7 @@ mod tests {
     fn the_bound_stands_inside_sudo() {
         let argv = Argv::new("birdc").arg("show").sudo().bounded(Duration::from_millis(1500));
         assert_eq!(argv.to_string(), "sudo -n timeout -k 2 2 birdc show");
+        assert_eq!(argv.by_root().to_string(), "timeout -k 2 2 birdc show");
     }
 
     #[tokio::test]

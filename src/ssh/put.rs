@@ -104,7 +104,7 @@ impl Remote {
         };
         let prepared = tokio::task::spawn_blocking(move || prepare(uploads));
         let batch = prepared.await.expect("hashing does not panic")?;
-        let argv = self.as_root(Argv::script(PLACE, std::iter::once(batch.list).chain(batch.waiting)));
+        let argv = Argv::script(PLACE, std::iter::once(batch.list).chain(batch.waiting)).sudo();
         let called = format!("put {what}");
         let output = self.command(&argv, called, Input::Stream(Box::new(batch.tar)), limit).await?;
         match output.ended {

@@ -93,7 +93,8 @@ impl Remote {
         limit: Duration,
     ) -> Result<Output, SshError> {
         // Without `exec` some login shells stay in between and turn the end by a signal into a status.
-        let command = format!("exec {}", argv.clone().bounded(limit));
+        let argv = argv.clone().bounded(limit);
+        let command = format!("exec {}", if self.0.user == "root" { argv.by_root() } else { argv });
         let (reply, answer) = oneshot::channel();
         let job = Job { command, doing: doing.clone(), input, limit, reply };
         if self.0.jobs.send(job).is_err() {
@@ -101,11 +102,6 @@ impl Remote {
         }
         let waiting = Waiting { reply: answer, wake: Arc::clone(&self.0.wake) };
         waiting.await.unwrap_or_else(|()| Err(self.0.lost(&doing)))
-    }
-
-    /// The command as root: by sudo, unless the login is root's own.
-    pub(super) fn as_root(&self, argv: Argv) -> Argv {
-        if self.0.user == "root" { argv } else { argv.sudo() }
     }
 }
 

@@ -201,7 +201,7 @@ fn a_point_comes_back_beside_its_lab_as_often_as_wanted() {
     let enters = |key: &str| {
         let mut ssh = std::process::Command::new("ssh");
         ssh.args(["-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no"]);
-        ssh.args(["-o", "UserKnownHostsFile=/dev/null", "-p", at, "-l", "debian", "-i"]);
+        ssh.args(["-o", "UserKnownHostsFile=/dev/null", "-p", at, "-l", "root", "-i"]);
         ssh.arg(lab.home().join("clusters").join(key).join("ssh/key")).args([host, "true"]);
         ssh.stdin(Stdio::null()).status().expect("ssh starts (apt-get install openssh-client)").success()
     };
