@@ -7,6 +7,14 @@ use crate::lab::{Lab, Test};
 /// The tests.
 pub const ALL: &[Test] = &[("one_after_the_other", one_after_the_other)];
 
+/// etcd drops its history, and the node has to read what there is now.
+const FORGETS: &str = r#". /etc/calicolab/node.env
+pki=/etc/calicolab/pki
+export ETCDCTL_API=3 ETCDCTL_ENDPOINTS="https://$ETCD:2379" ETCDCTL_CACERT=$pki/ca.crt ETCDCTL_CERT=$pki/node.crt ETCDCTL_KEY=$pki/node.key
+etcdctl compact "$(etcdctl get / --write-out=fields | grep ^.Revision | tr -dc 0-9)"
+rm /etc/bird/bird.conf
+systemctl restart calico-confd"#;
+
 /// The checks that do not pass.
 fn failing(proof: &Value) -> Vec<&str> {
     let all = proof["checks"].as_array().expect("checks").iter().filter(|check| check["verdict"] != "pass");
@@ -24,6 +32,11 @@ fn one_after_the_other() {
     let broken = lab.json(&["verify", "-o", "json", "--timeout", "1"], 21);
     assert_eq!(broken["earliest_failing"], "datastore.calico-01", "{:?}", failing(&broken));
     lab.on("calico-01", "systemctl start etcd");
+    lab.ok(&["verify"]);
+
+    // Where etcd has forgotten how it came to what it has, a node reads that instead, and follows from there.
+    lab.on("calico-02", FORGETS);
+    lab.until("calico-02", "grep -q Mesh_ /etc/bird/bird.conf && birdc show protocols | grep -q Established");
     lab.ok(&["verify"]);
 
     // Established, and yet no way: the route is named, not the session.
