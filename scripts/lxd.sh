@@ -31,6 +31,10 @@ start)
 	export LXD_DIR="$folder/lxd"
 	command -v lxd >/dev/null || { echo 'lxd: not installed: scripts/lxd.sh install' >&2; exit 30; }
 	# What a container reads in /proc of memory and processors: one for the host, so it is ended by nobody.
+	# A mount whose process was killed stays, and containers would be given the host's figures without a word.
+	if grep -q ' /var/lib/lxcfs fuse.lxcfs ' /proc/self/mounts && ! [ -d /var/lib/lxcfs/proc ]; then
+		umount -l /var/lib/lxcfs
+	fi
 	if ! grep -q ' /var/lib/lxcfs fuse.lxcfs ' /proc/self/mounts; then
 		background "$folder/lxcfs.pid" "$folder/lxcfs.log" lxcfs --pidfile="$folder/lxcfs.lock" /var/lib/lxcfs
 		tries=0
