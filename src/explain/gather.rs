@@ -15,7 +15,7 @@ use crate::node::{
     bird, bird_conf, certificate, container, etcd, files, firewall, kube, link, process, route, socket, unit,
 };
 use crate::proof::ask::Askers;
-use crate::proof::driver::{self, Question};
+use crate::proof::driver::{self, Question, When};
 use crate::proof::{Place, Probe, Proof};
 
 /// The longest that one node may take: emulated machines on a busy host are slow, not dead.
@@ -167,7 +167,7 @@ pub async fn gather(plan: &Plan, proof: Proof, askers: &Askers) -> Evidence {
     let asking = askers.iter().map(|(node, asker)| {
         let question = |what: What| -> Question {
             let argv = what.argv(plan, node, &salt).bounded(what.limit(plan, node));
-            (Probe { node: node.clone(), place: Place::Node, argv }, Duration::ZERO)
+            (Probe { node: node.clone(), place: Place::Node, argv }, When::AT_ONCE)
         };
         let asked: Vec<What> = What::ALL.into_iter().filter(|what| what.of(plan, node)).collect();
         let questions: Vec<Question> = asked.iter().copied().map(question).collect();

@@ -42,9 +42,41 @@ pub(super) async fn packed(folder: &Path) -> Payload {
 /// The node's own script up to where it starts units, with `folder` in place of the root.
 async fn placed(folder: &Path, payload: &Path) -> crate::command::Output {
     let place = PLACE.replacen("cd /\n", "cd \"$2\"\n", 1).replacen(SUMS, "sums", 1);
+    let place = place.replacen("/run/calicolab/unpacked.sha256", "unpacked", 1);
     let argv = Argv::script(&place, ["stream", &folder.display().to_string()]);
     let input = std::fs::read(payload).expect("a payload");
     crate::command::run_with_input(&argv, input, LIMIT).await.expect("a shell")
+}
+
+#[tokio::test]
+async fn what_a_template_unpacked_is_not_unpacked_again_and_what_is_anothers_goes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let plan = example::planned(&example::lab(&["one", "two"]), "demo");
+    let (pki, payload) = (Pki::ensure(&folder.path().join("pki"), &plan).expect("keys"), packed(folder.path()).await);
+    let told = plan.nodes.map(|_, _| String::new());
+    let kit = Kit { plan: &plan, pki: &pki, payload: &payload, manifests: &[], told: &told, add_ons: &[] };
+    let [one, two] = ["one", "two"].map(|node| kit.sums(&node.parse().expect("a name")));
+    let nothing = folder.path().join("nothing");
+    std::fs::write(&nothing, "").expect("written");
+    let placed_on = async |name: &str, unpacked: &str, tool: &str, there: &Path| {
+        let root = folder.path().join(name);
+        std::fs::create_dir_all(root.join("opt/bin")).expect("made");
+        for (path, text) in
+            [("sums", &*two), ("unpacked", unpacked), ("opt/bin/renamed", tool), ("opt/master", "tool\n")]
+        {
+            std::fs::write(root.join(path), text).expect("written");
+        }
+        let output = placed(&root, there).await;
+        (output, ["opt/bin/renamed", "opt/master", "unpacked"].map(|file| root.join(file).exists()))
+    };
+    // All that the second needs is there by its digest, and what the first alone gets beside it.
+    let (output, there) = placed_on("whole", &one, "tool\n", &nothing).await;
+    assert!(output.ok() && there == [true, false, false], "{there:?} {}", output.stderr);
+    // Unpacked from other bytes: taken from the payload again.
+    let other = one.replace(&one[..64], &"0".repeat(64));
+    let (output, there) = placed_on("other", &other, "other\n", payload.path()).await;
+    assert!(output.ok() && there == [true, false, false], "{there:?} {}", output.stderr);
+    assert_eq!(std::fs::read(folder.path().join("other/opt/bin/renamed")).expect("there"), b"tool\n");
 }
 
 #[tokio::test]

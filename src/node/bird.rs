@@ -99,6 +99,17 @@ pub fn ask() -> Argv {
     Argv::script(BOTH, [""; 0])
 }
 
+/// Ends when `sessions` of it stand, after some seconds at the latest.
+pub fn await_sessions(sessions: usize) -> Argv {
+    const LOOKS: &str = r#"looks=0
+until [ "$(timeout -k 1 4 birdc -r show protocols | grep -c Established)" -ge "$1" ]; do
+  looks=$((looks + 1))
+  [ $looks -lt 12 ] || exit 1
+  sleep 0.3
+done"#;
+    Argv::script(LOOKS, [sessions.to_string()])
+}
+
 /// All its routes, without the right to change anything.
 pub fn ask_routes() -> Argv {
     Argv::new("timeout").args(["-k", "1", "4", "birdc", "-r", "show", "route"])

@@ -35,7 +35,8 @@ w=
 p() {
   n=$1 after=$2
   shift 2
-  ( [ "$after" = 0 ] || sleep "$after"; exec "$@" </dev/null >"$d/$n.1" 2>"$d/$n.2" ) &
+  ( case $after in 0) ;; q*) $after </dev/null >/dev/null 2>&1 ;; *) sleep "$after" ;; esac
+    exec "$@" </dev/null >"$d/$n.1" 2>"$d/$n.2" ) &
   w="$w $!"
 }
 "#;
@@ -56,27 +57,48 @@ const IN_POD: &str = "f='%s %Y %n' b=\n";
 const POD_CLOCK: &str = "( sleep 8; kill $w ) </dev/null >/dev/null 2>&1 &\nk=$!\n";
 const POD_CLOCK_END: &str = "kill $k 2>/dev/null\n";
 
-/// A question, and how long after the round's beginning it is put.
-pub type Question = (Probe, Duration);
+/// A question, and when it is put.
+pub type Question = (Probe, When);
+
+/// When in a round a question is put.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum When {
+    /// So long after the round's beginning.
+    After(Duration),
+    /// As soon as this has ended on the node, however it ends. It has to end by itself.
+    Once(Argv),
+}
+
+impl When {
+    /// At the round's beginning.
+    pub const AT_ONCE: Self = Self::After(Duration::ZERO);
+}
 
 /// One script for all `questions` to one node; those to its container `pod` go there together.
 pub fn script(questions: &[Question], pod: &str) -> Argv {
     let on = |place: Place| questions.iter().filter(move |(probe, _)| probe.place == place);
-    let mut lines: Vec<(&Argv, Duration)> = on(Place::Node).map(|(probe, after)| (&probe.argv, *after)).collect();
-    let inside: Vec<(&Argv, Duration)> = on(Place::Pod).map(|(probe, after)| (&probe.argv, *after)).collect();
+    let mut lines: Vec<(&Argv, &When)> = on(Place::Node).map(|(probe, when)| (&probe.argv, when)).collect();
+    let inside: Vec<(&Argv, &When)> = on(Place::Pod).map(|(probe, when)| (&probe.argv, when)).collect();
     let entered;
     if !inside.is_empty() {
         entered = container::exec(pod, &framed(IN_POD, &inside, [POD_CLOCK, POD_CLOCK_END]));
-        lines.push((&entered, Duration::ZERO));
+        lines.push((&entered, &When::AT_ONCE));
     }
     framed(ON_NODE, &lines, ["", ""])
 }
 
 /// The only text that is put together: fixed lines, numbers, and words that `quoted` has made.
-fn framed(begin: &str, lines: &[(&Argv, Duration)], clock: [&str; 2]) -> Argv {
+fn framed(begin: &str, lines: &[(&Argv, &When)], clock: [&str; 2]) -> Argv {
     let mut text = [begin, HEAD].concat();
-    for (number, (line, after)) in (1001..).zip(lines) {
-        let after = if after.is_zero() { "0".into() } else { format!("{:.3}", after.as_secs_f64()) };
+    for (number, (line, when)) in (1001..).zip(lines) {
+        let after = match when {
+            When::After(time) if time.is_zero() => "0".into(),
+            When::After(time) => format!("{:.3}", time.as_secs_f64()),
+            When::Once(argv) => {
+                text.extend(["q", &number.to_string(), "() { ", &quoted(argv.words()), "; }\n"]);
+                format!("q{number}")
+            }
+        };
         text.extend(["p ", &number.to_string(), " ", &after, " ", &quoted(line.words()), "\n"]);
     }
     text.push_str(clock[0]);
@@ -152,7 +174,7 @@ mod tests {
     use crate::proof::samples::node;
 
     fn probe(place: Place, argv: Argv) -> Question {
-        (Probe { node: node(1), place, argv }, Duration::ZERO)
+        (Probe { node: node(1), place, argv }, When::AT_ONCE)
     }
 
     async fn run(probes: &[Question], helper: &str) -> Report {
@@ -221,11 +243,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_question_may_be_put_later() {
-        let ask =
-            |after_ms| (Probe { node: node(1), place: Place::Node, argv: Argv::new("date").arg("+%s%3N") }, after_ms);
-        let report = run(&[ask(Duration::ZERO), ask(Duration::from_millis(1200))], ENTER).await;
-        let [first, second] = [0, 1].map(|at| report.answers[at].0.stdout.trim().parse::<i64>().expect("a time"));
-        assert!(second - first >= 1000, "{first} {second}");
+        let ask = |when| (Probe { node: node(1), place: Place::Node, argv: Argv::new("date").arg("+%s%3N") }, when);
+        let waits = Argv::script("sleep 0.6; echo \"$1\"; exit 9", ["it's said to nobody"]);
+        let times = [When::AT_ONCE, When::After(Duration::from_millis(1200)), When::Once(waits)];
+        let report = run(&times.map(ask), ENTER).await;
+        let [first, second, third] = [0, 1, 2].map(|at| report.answers[at].0.stdout.trim().parse().unwrap_or(0_i64));
+        assert!(second - first >= 1000 && third - first >= 500 && first > 0, "{first} {second} {third}");
     }
 
     #[tokio::test]

@@ -8,13 +8,13 @@ use tokio::time::Instant;
 
 use super::ask::{Askers, Raised};
 use super::check::Layer;
-use super::driver::{self, Question};
+use super::driver::{self, Question, When};
 use super::{Answer, Check, Clock, Finding, PROOF_SCHEMA, Probe, Proof, Reading, Readings, Scene, Verdict};
-use super::{plan_digest, raise};
+use super::{plan_digest, raise, session};
 use crate::event::{Event, Events, Step};
 use crate::lab::name::NodeName;
 use crate::lab::plan::Plan;
-use crate::node::container;
+use crate::node::{bird, container};
 
 /// Which questions are asked first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,7 +158,7 @@ impl<'a> Taking<'a> {
     }
 
     /// What must be asked now for the checks that do not hold and whose time has come, and how much later in the round.
-    fn due(&self) -> BTreeMap<Probe, Duration> {
+    fn due(&self) -> BTreeMap<Probe, When> {
         let now = Instant::now();
         let (due, waiting): (Vec<&Track>, Vec<&Track>) = self.pending().partition(|track| track.due <= now);
         let mut probes = self.probes(due.into_iter());
@@ -166,6 +166,12 @@ impl<'a> Taking<'a> {
             if self.rounds == 0 {
                 // Containers take their time; they come up while the daemons find each other.
                 probes.extend(self.probes(self.tracks.iter()).into_iter().filter(|(probe, _)| self.raises(probe)));
+            }
+            for (probe, when) in &mut probes {
+                // A round for each look would cost more than many looks on the node.
+                if *probe == session::bird(&probe.node) {
+                    *when = When::Once(bird::await_sessions(self.plan.nodes[&probe.node].peers.len()));
+                }
             }
             return probes;
         }
@@ -177,8 +183,10 @@ impl<'a> Taking<'a> {
                 let after = track.due.saturating_duration_since(now);
                 let after = if track.verdict.passed() { Duration::ZERO } else { after };
                 for probe in track.check.probes(&self.scene()) {
-                    let known = probes.entry(probe).or_default();
-                    *known = after.max(*known);
+                    let known = probes.entry(probe).or_insert(When::AT_ONCE);
+                    if matches!(known, When::After(earlier) if *earlier < after) {
+                        *known = When::After(after);
+                    }
                 }
             }
         }
@@ -186,11 +194,11 @@ impl<'a> Taking<'a> {
     }
 
     /// What these checks ask, except for containers that are there.
-    fn probes<'t>(&self, tracks: impl Iterator<Item = &'t Track>) -> BTreeMap<Probe, Duration> {
+    fn probes<'t>(&self, tracks: impl Iterator<Item = &'t Track>) -> BTreeMap<Probe, When> {
         let scene = self.scene();
         let probes = tracks.flat_map(|track| track.check.probes(&scene));
         let wanted = probes.filter(|probe| !self.raises(probe) || scene.pod(&probe.node).is_err());
-        wanted.map(|probe| (probe, Duration::ZERO)).collect()
+        wanted.map(|probe| (probe, When::AT_ONCE)).collect()
     }
 
     fn raises(&self, probe: &Probe) -> bool {
@@ -202,11 +210,11 @@ impl<'a> Taking<'a> {
     }
 
     /// The probes of sessions that were not asked in the last round.
-    fn stale_sessions(&self) -> BTreeMap<Probe, Duration> {
+    fn stale_sessions(&self) -> BTreeMap<Probe, When> {
         let scene = self.scene();
         let probes = self.sessions().flat_map(|track| track.check.probes(&scene));
         let stale = probes.filter(|probe| self.asked.get(probe) != Some(&self.rounds));
-        stale.map(|probe| (probe, Duration::ZERO)).collect()
+        stale.map(|probe| (probe, When::AT_ONCE)).collect()
     }
 
     /// Whether a check waits for questions that were never put.
@@ -255,12 +263,12 @@ impl<'a> Taking<'a> {
     }
 
     /// Ask all nodes at once, then judge everything.
-    async fn round(&mut self, probes: BTreeMap<Probe, Duration>) {
+    async fn round(&mut self, probes: BTreeMap<Probe, When>) {
         self.rounds += 1;
         let mut by_node: BTreeMap<NodeName, Vec<Question>> = BTreeMap::new();
-        for (probe, after) in probes {
+        for (probe, when) in probes {
             self.asked.insert(probe.clone(), self.rounds);
-            by_node.entry(probe.node.clone()).or_default().push((probe, after));
+            by_node.entry(probe.node.clone()).or_default().push((probe, when));
         }
         let pod = container::probe_name(&self.nonce);
         let asking = by_node.into_iter().map(|(node, questions)| {

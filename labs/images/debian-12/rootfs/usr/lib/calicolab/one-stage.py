@@ -52,18 +52,26 @@ def waits(disk):
         return False
 
 
+disks = {}
 for name in os.listdir("/sys/block"):
     try:
         with open(f"/sys/block/{name}/serial") as serial:
-            disk = f"/dev/{name}" if serial.read().strip() == "seed" else None
+            disks[serial.read().strip()] = f"/dev/{name}"
     except OSError:
         continue
-    if disk:
-        if waits(disk):
-            import resumed
 
-            resumed.wait(disk, waits)
-        # Known by its serial: blkid would be called five times to look for it by type and by label.
-        util.find_devs_with = lambda *_, disk=disk, **__: [disk]
+
+def seed(*_, **__):
+    """Where cloud-init looks for its seed. Known by its serial: blkid would be called five times to look for it by type
+    and by label. A machine that has none yet waits for it here, when all is done that is the same for every seed."""
+    if waits(disks["seed"]):
+        import resumed
+
+        resumed.wait(disks["seed"], waits, disks.get("payload"))
+    return [disks["seed"]]
+
+
+if "seed" in disks:
+    util.find_devs_with = seed
 
 sys.exit(main())
