@@ -163,8 +163,9 @@ impl<'a> Taking<'a> {
         let (due, waiting): (Vec<&Track>, Vec<&Track>) = self.pending().partition(|track| track.due <= now);
         let mut probes = self.probes(due.into_iter());
         if self.sessions_until.is_some() {
-            if self.rounds == 0 {
-                // Containers take their time; they come up while the daemons find each other.
+            if self.rounds == 0 && self.plan.kubernetes.is_some() {
+                // Pods take their time, and the kubelet most of it; they come up while the daemons find each other.
+                // Elsewhere they would take the processor from the daemons, and are made while sessions age.
                 probes.extend(self.probes(self.tracks.iter()).into_iter().filter(|(probe, _)| self.raises(probe)));
             }
             for (probe, when) in &mut probes {
