@@ -39,6 +39,16 @@ pub(super) async fn packed(folder: &Path) -> Payload {
     payload::pack(&cache, parts, &events).await.expect("packed")
 }
 
+/// A payload, and what two nodes want of it: the master `one`, and `two`.
+async fn wanted(folder: &Path) -> (Payload, [String; 2]) {
+    let plan = example::planned(&example::lab(&["one", "two"]), "demo");
+    let (pki, payload) = (Pki::ensure(&folder.join("pki"), &plan).expect("keys"), packed(folder).await);
+    let told = plan.nodes.map(|_, _| String::new());
+    let kit = Kit { plan: &plan, pki: &pki, payload: &payload, manifests: &[], told: &told, add_ons: &[] };
+    let sums = ["one", "two"].map(|node| kit.sums(&node.parse().expect("a name")));
+    (payload, sums)
+}
+
 /// The node's own script up to where it starts units, with `folder` in place of the root.
 async fn placed(folder: &Path, payload: &Path) -> crate::command::Output {
     let place = PLACE.replacen("cd /\n", "cd \"$2\"\n", 1).replacen(SUMS, "sums", 1);
@@ -51,11 +61,8 @@ async fn placed(folder: &Path, payload: &Path) -> crate::command::Output {
 #[tokio::test]
 async fn what_a_template_unpacked_is_not_unpacked_again_and_what_is_anothers_goes() {
     let folder = tempfile::tempdir().expect("a folder");
-    let plan = example::planned(&example::lab(&["one", "two"]), "demo");
-    let (pki, payload) = (Pki::ensure(&folder.path().join("pki"), &plan).expect("keys"), packed(folder.path()).await);
-    let told = plan.nodes.map(|_, _| String::new());
-    let kit = Kit { plan: &plan, pki: &pki, payload: &payload, manifests: &[], told: &told, add_ons: &[] };
-    let [one, two] = ["one", "two"].map(|node| kit.sums(&node.parse().expect("a name")));
+    let (payload, sums) = wanted(folder.path()).await;
+    let [one, two] = sums;
     let nothing = folder.path().join("nothing");
     std::fs::write(&nothing, "").expect("written");
     let placed_on = async |name: &str, unpacked: &str, tool: &str, there: &Path| {
@@ -82,14 +89,11 @@ async fn what_a_template_unpacked_is_not_unpacked_again_and_what_is_anothers_goe
 #[tokio::test]
 async fn a_node_checks_every_file_under_the_name_it_has_there() {
     let folder = tempfile::tempdir().expect("a folder");
-    let plan = example::planned(&example::lab(&["one", "two"]), "demo");
-    let (pki, payload) = (Pki::ensure(&folder.path().join("pki"), &plan).expect("keys"), packed(folder.path()).await);
-    let told = plan.nodes.map(|_, _| String::new());
-    let kit = Kit { plan: &plan, pki: &pki, payload: &payload, manifests: &[], told: &told, add_ons: &[] };
-    for (node, files) in [("one", &["opt/bin/renamed", "opt/master"][..]), ("two", &["opt/bin/renamed"])] {
+    let (payload, sums) = wanted(folder.path()).await;
+    let files = [("one", &["opt/bin/renamed", "opt/master"][..]), ("two", &["opt/bin/renamed"])];
+    for ((node, files), sums) in files.into_iter().zip(sums) {
         let root = folder.path().join(node);
         std::fs::create_dir(&root).expect("made");
-        let sums = kit.sums(&node.parse().expect("a name"));
         assert_eq!(sums.lines().map(|line| &line[66..]).collect::<Vec<_>>(), files);
         std::fs::write(root.join("sums"), sums).expect("written");
         let output = placed(&root, payload.path()).await;
