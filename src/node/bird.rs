@@ -3,7 +3,9 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
+use jiff::tz::TimeZone;
 
 use crate::command::Argv;
 
@@ -100,12 +102,16 @@ pub fn ask() -> Argv {
 }
 
 /// Ends when `sessions` of it stand, after some seconds at the latest.
+///
+/// BIRD itself is asked only once the kernel has that many connections to or from BGP's port (179, 00B3) that stand (01):
+/// programs that an emulated node starts to look are taken from the daemons that it looks for.
 pub fn await_sessions(sessions: usize) -> Argv {
     const LOOKS: &str = r#"looks=0
-until [ "$(timeout -k 1 4 birdc -r show protocols | grep -c Established)" -ge "$1" ]; do
+until [ "$($b grep -c ':00B3 \([^ ]* \)\{0,1\}01 ' /proc/net/tcp)" -ge "$1" ] &&
+  [ "$(timeout -k 1 4 birdc -r show protocols | $b grep -c Established)" -ge "$1" ]; do
   looks=$((looks + 1))
-  [ $looks -lt 12 ] || exit 1
-  sleep 0.3
+  [ $looks -lt 25 ] || exit 1
+  $b sleep 0.3
 done"#;
     Argv::script(LOOKS, [sessions.to_string()])
 }
@@ -192,15 +198,39 @@ impl Bird {
     }
 }
 
+impl Bird {
+    /// How long after the moment that it prints as now this read was complete, by the node's clock: BIRD 1.6 prints
+    /// whole seconds, and in a zone of its own. Nothing for clocks that are further apart than a read may take.
+    fn printed_before(&self, complete: Timestamp) -> Duration {
+        const MOST: f64 = 10.0;
+        let Some(now) = self.now else { return Duration::ZERO };
+        let of_minute = |time: Time| f64::from(time.second()) + f64::from(time.subsec_nanosecond()) / 1e9;
+        let complete = of_minute(complete.to_zoned(TimeZone::UTC).time());
+        let between = (complete - of_minute(now.time())).rem_euclid(60.0);
+        Duration::from_secs_f64(if between < MOST { between } else { 0.0 })
+    }
+}
+
 impl Protocol {
     /// The least time for which it has been in its state, by BIRD's clock `now` of the same read.
     ///
     /// BIRD 1.6 counts whole seconds, so that what it prints as 5 s ago may be little more than 4 s ago.
     pub fn age(&self, now: DateTime) -> Option<Duration> {
-        const PRINTED_AS_TIME: i64 = 20 * 3600;
+        self.least(now).map(|least| Duration::from_secs_f64(least.max(0.0)))
+    }
+
+    /// When the [`age`](Self::age) that is printed will be `wanted`, from the end of this read on.
+    pub fn old_enough_in(&self, wanted: Duration, bird: &Bird, complete: Timestamp) -> Option<Duration> {
+        let missing = wanted.as_secs_f64() - self.least(bird.now?)? - bird.printed_before(complete).as_secs_f64();
+        Some(Duration::from_secs_f64(missing.max(0.0)))
+    }
+
+    /// The age in seconds; below zero where what is printed as now comes before it.
+    fn least(&self, now: DateTime) -> Option<f64> {
+        const PRINTED_AS_TIME: i32 = 20 * 3600;
         let (seconds, coarse) = match self.since {
             Since::Unreadable => return None,
-            Since::Date(_) => return Some(Duration::from_secs(PRINTED_AS_TIME.unsigned_abs())),
+            Since::Date(_) => return Some(f64::from(PRINTED_AS_TIME)),
             Since::Both(then) => (now.duration_since(then).as_secs_f64(), is_whole(then.time())),
             Since::Time(then) => {
                 let day = 86_400.0;
@@ -208,11 +238,10 @@ impl Protocol {
                 let since = if since < 0.0 { since + day } else { since };
                 // Past what it would print as a time of day: the moment lies a little ahead of the clock.
                 let ahead = since > day - 60.0;
-                (if ahead { 0.0 } else { since }, is_whole(then))
+                (if ahead { since - day } else { since }, is_whole(then))
             }
         };
-        let least = if coarse { seconds - 1.0 } else { seconds };
-        Some(Duration::from_secs_f64(least.max(0.0)))
+        Some(if coarse { seconds - 1.0 } else { seconds })
     }
 }
 

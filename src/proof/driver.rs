@@ -26,7 +26,8 @@ const MARK: &str = "calicolab-round";
 /// Each program runs in the background with files as its outputs, so that nothing it prints can be taken for
 /// framing; the files' times are the node's clock without a process that asks for it.
 ///
-/// `$b` is busybox where there is one: under emulation a program that needs no linking starts in half the time.
+/// `$b` is busybox where there is one, for questions too: under emulation a program that needs no linking starts in half
+/// the time.
 const HEAD: &str = r#"umask 077
 d=$($b mktemp -d) || exit 96
 trap '$b rm -rf "$d"' EXIT
@@ -35,7 +36,7 @@ w=
 p() {
   n=$1 after=$2
   shift 2
-  ( case $after in 0) ;; q*) $after </dev/null >/dev/null 2>&1 ;; *) sleep "$after" ;; esac
+  ( case $after in 0) ;; q*) $after </dev/null >/dev/null 2>&1 ;; *) $b sleep "$after" ;; esac
     exec "$@" </dev/null >"$d/$n.1" 2>"$d/$n.2" ) &
   w="$w $!"
 }
@@ -50,7 +51,7 @@ $b cat "$d"/* | $b base64
 "#;
 
 /// coreutils tell fractions of a second; busybox does not, and nobody asks a container for the time.
-const ON_NODE: &str = "f='%s %.9Y %n' b=\ncommand -v busybox >/dev/null && b=busybox\n";
+const ON_NODE: &str = "f='%s %.9Y %n' b=\ncommand -v busybox >/dev/null && b=busybox\nexport b\n";
 const IN_POD: &str = "f='%s %Y %n' b=\n";
 
 /// Whatever has not ended by itself in a container after these seconds is ended: one clock for all its questions.

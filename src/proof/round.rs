@@ -163,14 +163,14 @@ impl<'a> Taking<'a> {
         let (due, waiting): (Vec<&Track>, Vec<&Track>) = self.pending().partition(|track| track.due <= now);
         let mut probes = self.probes(due.into_iter());
         if self.sessions_until.is_some() {
-            if self.rounds == 0 && self.plan.kubernetes.is_some() {
-                // Pods take their time, and the kubelet most of it; they come up while the daemons find each other.
-                // Elsewhere they would take the processor from the daemons, and are made while sessions age.
+            if self.rounds == 0 {
                 probes.extend(self.probes(self.tracks.iter()).into_iter().filter(|(probe, _)| self.raises(probe)));
             }
             for (probe, when) in &mut probes {
-                // A round for each look would cost more than many looks on the node.
-                if *probe == session::bird(&probe.node) {
+                // A round for each look would cost more than many looks on the node. Nor is the processor taken from the
+                // daemons for a container before they have found each other; but a kubelet's takes its time, and most of
+                // that is the kubelet's own.
+                if *probe == session::bird(&probe.node) || self.raises(probe) && self.plan.kubernetes.is_none() {
                     *when = When::Once(bird::await_sessions(self.plan.nodes[&probe.node].peers.len()));
                 }
             }

@@ -48,6 +48,11 @@ mask systemd-networkd.service systemd-networkd.socket systemd-networkd-wait-onli
   systemd-timesyncd.service systemd-logind.service systemd-sysctl.service nftables.service tcpdump.service \
   rescue-ssh.target
 
+# Logins need no permission: there is nobody to keep out until all has begun.
+mask systemd-user-sessions.service
+mkdir -p "$tree/etc/tmpfiles.d"
+ln -sf /dev/null "$tree/etc/tmpfiles.d/systemd-nologin.conf"
+
 # cloud-init runs once, in one stage (cloud-init-local.service).
 mask cloud-init.service cloud-config.service cloud-final.service cloud-init-hotplugd.service \
   cloud-init-hotplugd.socket cloud-config.target cloud-init.target

@@ -4,7 +4,7 @@ read -r node </proc/sys/kernel/hostname
 read -r boot </proc/sys/kernel/random/boot_id
 read -r instance </var/lib/cloud/data/instance-id
 line="CALICOLAB-READY node=$node boot=$boot instance=$instance"
-mkdir -p /run/calicolab
+[ -d /run/calicolab ] || mkdir /run/calicolab
 echo "$line" >/run/calicolab/ready
 # A container has no serial port; a failed write must not fail the unit.
 if [ -c /dev/ttyS0 ]; then echo "$line" 2>/dev/null >/dev/ttyS0; fi

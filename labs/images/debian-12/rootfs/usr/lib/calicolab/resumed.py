@@ -6,11 +6,14 @@ import importlib
 import mmap
 import os
 import random
+import signal
 import struct
 import subprocess
 import tarfile
 import time
 import uuid
+
+from cloudinit import util
 
 # What cloud-init imports once it has a seed. Whatever is missing here is imported then, as ever.
 LATER = (
@@ -21,14 +24,18 @@ LATER = (
     "handlers.jinja_template",
     "handlers.shell_script",
     "handlers.shell_script_by_frequency",
-    "handlers.upstart_job",
     "config.cc_write_files",
     "config.cc_set_hostname",
     "config.cc_users_groups",
     "config.cc_ssh",
     "config.cc_runcmd",
     "config.cc_scripts_user",
+    "mergers.m_dict",
+    "mergers.m_list",
+    "mergers.m_str",
 )
+# What it asks once of the machine, by programs, and remembers.
+ASKED_ONCE = ("is_container", "system_info")
 
 
 # What this machine has unpacked and hashed, as sha256sum says it. In memory: what boots has hashed nothing.
@@ -42,6 +49,8 @@ def wait(disk, waits, payload):
             importlib.import_module(f"cloudinit.{name}")
         except ImportError:
             pass
+    for question in ASKED_ONCE:
+        getattr(util, question)()
     if payload:
         unpack(payload)
     with open("/etc/machine-id") as own:
@@ -123,7 +132,9 @@ def name_anew(old):
     with open("/etc/machine-id", "w") as own:
         own.write(f"{new}\n")
     os.rename(f"/run/log/journal/{old}", f"/run/log/journal/{new}")
-    subprocess.run(["systemctl", "--no-block", "restart", "systemd-journald.service"], check=True)
+    # It is begun anew whenever it ends.
+    with open("/sys/fs/cgroup/system.slice/systemd-journald.service/cgroup.procs") as journal:
+        os.kill(int(journal.readline()), signal.SIGTERM)
 
 
 def cards():
