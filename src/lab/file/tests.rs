@@ -124,10 +124,10 @@ fn every_problem_is_told_with_place_and_remedy() {
         ),
         ("bad paths", with(bird, "files: [/usr/sbin/bird, ../etc/passwd, a//b, 'a b', usr/bin/etcd]"), &[]),
         ("no files", with(bird, "files: []").replace("files: [usr/bin/etcd]", ""), &[]),
-        ("artifact names", with("name: crun", "name: bird").replace("name: etcd-client", "name: --etcd"), &[]),
+        ("artifact names", with("name: runc", "name: bird").replace("name: etcd-client", "name: --etcd"), &[]),
         (
             "artifact sources",
-            with("apt: {package: crun, suite: bookworm}", "oci: {reference: 'a/b:latest'}")
+            with("apt: {package: runc, suite: bookworm}", "oci: {reference: 'a/b:latest'}")
                 .replace(
                     "apt: {package: bird, suite: bookworm}",
                     "url: {urls: ['ftp://x/y']}\n    apt: {package: bird}",

@@ -41,7 +41,7 @@ fn every_problem_is_told_with_place_and_remedy() {
         (
             "primer",
             &[],
-            "    apt: {package: crun, suite: bookworm}",
+            "    apt: {package: runc, suite: bookworm}",
             "    version: \"{calico}\"\n    url: {urls: ['http://x.example/y']}",
         ),
         ("calico-3.21-kdd", &[], "{of: calico-release, member: \"release", "{of: calico-relase, membre: \"release"),
