@@ -40,6 +40,13 @@ impl Argv {
         Self::new("sh").args(["-c", script, "sh"]).args(words)
     }
 
+    /// [`script`](Self::script) for a node: by its busybox, where it has one. What `script` calls by a bare name is then
+    /// busybox's own, which is no program to start, and under emulation each of those takes a twentieth of a second.
+    pub fn node_script<W: Into<String>>(script: &str, words: impl IntoIterator<Item = W>) -> Self {
+        const CHOOSE: &str = r#"command -v busybox >/dev/null && exec busybox sh -c "$@"; exec sh -c "$@""#;
+        Self::new("sh").args(["-c", CHOOSE, "sh", script, "sh"]).args(words)
+    }
+
     /// The same, run as root by sudo, which never asks for a password.
     #[must_use]
     pub fn sudo(self) -> Self {

@@ -253,7 +253,7 @@ async fn reach(
     key: &std::path::Path,
 ) -> Result<Remote, Failure> {
     site.cx.events.progress(Step::Reach, node.as_str(), "booting");
-    let patience = Patience { limit: site.boot_limit, pause: Duration::from_millis(100) };
+    let patience = Patience { limit: site.boot_limit, pause: Duration::from_millis(30) };
     let waited = wait::until(patience, async || {
         let said = match &machine.console {
             Some(console) => ready::said(&String::from_utf8_lossy(&std::fs::read(console).unwrap_or_default()), node),

@@ -86,14 +86,15 @@ impl Kit<'_> {
         then: &str,
     ) -> Result<(), InstallError> {
         let failed = |source| InstallError::Ssh { node: node.clone(), source: Box::new(source) };
-        remote.put_many(self.with_sums(node, files), LIMIT).await.map_err(failed)?;
-        let (way, input) = if machine.payload_attached {
-            ("disk", Input::Empty)
+        let (files, script) = (self.with_sums(node, files), [PLACE, then].concat());
+        let output = if machine.payload_attached {
+            remote.put_and_run(files, (&script, &["disk"]), LIMIT).await
         } else {
-            ("stream", Input::File(self.payload.path().to_path_buf()))
+            remote.put_many(files, LIMIT).await.map_err(failed)?;
+            let input = Input::File(self.payload.path().to_path_buf());
+            remote.run_with_input(&Argv::node_script(&script, ["stream"]).sudo(), input, LIMIT).await
         };
-        let argv = Argv::script(&[PLACE, then].concat(), [way]).sudo();
-        let output = remote.run_with_input(&argv, input, LIMIT).await.map_err(failed)?;
+        let output = output.map_err(failed)?;
         match output.ended {
             Ended::Exit(0) => Ok(()),
             Ended::Exit(ALTERED) => Err(InstallError::Altered { node: node.clone(), which: output.tail(5) }),

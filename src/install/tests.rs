@@ -53,7 +53,7 @@ async fn wanted(folder: &Path) -> (Payload, [String; 2]) {
 async fn placed(folder: &Path, payload: &Path) -> crate::command::Output {
     let place = PLACE.replacen("cd /\n", "cd \"$2\"\n", 1).replacen(SUMS, "sums", 1);
     let place = place.replacen("/run/calicolab/unpacked.sha256", "unpacked", 1);
-    let argv = Argv::script(&place, ["stream", &folder.display().to_string()]);
+    let argv = Argv::node_script(&place, ["stream", &folder.display().to_string()]);
     let input = std::fs::read(payload).expect("a payload");
     crate::command::run_with_input(&argv, input, LIMIT).await.expect("a shell")
 }

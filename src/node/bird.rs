@@ -3,9 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
-use jiff::tz::TimeZone;
 
 use crate::command::Argv;
 
@@ -23,6 +21,8 @@ pub struct Bird {
     pub booted: Option<DateTime>,
     /// Which of its runs this is, by systemd's word for it.
     pub run: Option<String>,
+    /// For how long the node had run when it told its clock.
+    pub node_runs: Option<Duration>,
     /// Whether it is still recovering from a graceful restart.
     pub recovering: bool,
     /// Its protocols in its own order.
@@ -93,9 +93,11 @@ pub enum BirdError {
 /// Status and all protocols one after the other, without the right to change anything.
 ///
 /// One birdc fed with both commands would be cheaper, but it ends with its input and loses what a slow machine has
-/// not answered by then. It is bounded on the node: a stopped BIRD accepts the connection and never answers.
+/// not answered by then. It is bounded on the node: a stopped BIRD accepts the connection and never answers. For how
+/// long the node runs is when a process of this moment began: what containers read elsewhere is made up for them.
 pub fn ask() -> Argv {
     const BOTH: &str = "timeout -k 1 4 birdc -r show status && \
+        echo \"Node runs $($b cut -d' ' -f22 /proc/self/stat)\" && \
         echo \"Run $(readlink /run/systemd/units/invocation:bird.service)\" && \
         timeout -k 1 4 birdc -r show protocols all";
     Argv::script(BOTH, [""; 0])
@@ -130,6 +132,7 @@ impl Bird {
             now: None,
             booted: None,
             run: None,
+            node_runs: None,
             recovering: false,
             protocols: Vec::new(),
         };
@@ -166,6 +169,9 @@ impl Bird {
             self.now = now.parse().ok();
         } else if let Some(booted) = line.strip_prefix("Last reboot on ") {
             self.booted = booted.parse().ok();
+        } else if let Some(ticks) = line.strip_prefix("Node runs ") {
+            // Hundredths of a second, whatever the kernel itself counts by.
+            self.node_runs = ticks.parse().ok().map(|ticks: u32| Duration::from_secs(ticks.into()) / 100);
         } else if let Some(run) = line.strip_prefix("Run ") {
             self.run = Some(run.trim().to_owned()).filter(|run| !run.is_empty());
         } else if line.starts_with("Graceful restart recovery in progress") {
@@ -198,19 +204,6 @@ impl Bird {
     }
 }
 
-impl Bird {
-    /// How long after the moment that it prints as now this read was complete, by the node's clock: BIRD 1.6 prints
-    /// whole seconds, and in a zone of its own. Nothing for clocks that are further apart than a read may take.
-    fn printed_before(&self, complete: Timestamp) -> Duration {
-        const MOST: f64 = 10.0;
-        let Some(now) = self.now else { return Duration::ZERO };
-        let of_minute = |time: Time| f64::from(time.second()) + f64::from(time.subsec_nanosecond()) / 1e9;
-        let complete = of_minute(complete.to_zoned(TimeZone::UTC).time());
-        let between = (complete - of_minute(now.time())).rem_euclid(60.0);
-        Duration::from_secs_f64(if between < MOST { between } else { 0.0 })
-    }
-}
-
 impl Protocol {
     /// The least time for which it has been in its state, by BIRD's clock `now` of the same read.
     ///
@@ -219,29 +212,44 @@ impl Protocol {
         self.least(now).map(|least| Duration::from_secs_f64(least.max(0.0)))
     }
 
-    /// When the [`age`](Self::age) that is printed will be `wanted`, from the end of this read on.
-    pub fn old_enough_in(&self, wanted: Duration, bird: &Bird, complete: Timestamp) -> Option<Duration> {
-        let missing = wanted.as_secs_f64() - self.least(bird.now?)? - bird.printed_before(complete).as_secs_f64();
+    /// When the [`age`](Self::age) that is printed will be `wanted`, if this was read `ago`.
+    ///
+    /// BIRD 1.6 counts the whole seconds since the node's boot: of the one in which it was read some part had passed.
+    pub fn old_enough_in(&self, wanted: Duration, bird: &Bird, ago: Duration) -> Option<Duration> {
+        let begun = bird.node_runs.map_or(0, |runs| runs.subsec_millis());
+        let begun = if self.since.is_coarse() { f64::from(begun) / 1e3 } else { 0.0 };
+        let missing = wanted.as_secs_f64() - self.least(bird.now?)? - begun - ago.as_secs_f64();
         Some(Duration::from_secs_f64(missing.max(0.0)))
     }
 
     /// The age in seconds; below zero where what is printed as now comes before it.
     fn least(&self, now: DateTime) -> Option<f64> {
         const PRINTED_AS_TIME: i32 = 20 * 3600;
-        let (seconds, coarse) = match self.since {
+        let seconds = match self.since {
             Since::Unreadable => return None,
             Since::Date(_) => return Some(f64::from(PRINTED_AS_TIME)),
-            Since::Both(then) => (now.duration_since(then).as_secs_f64(), is_whole(then.time())),
+            Since::Both(then) => now.duration_since(then).as_secs_f64(),
             Since::Time(then) => {
                 let day = 86_400.0;
                 let since = (now.time() - then).total(jiff::Unit::Second).ok()?;
                 let since = if since < 0.0 { since + day } else { since };
                 // Past what it would print as a time of day: the moment lies a little ahead of the clock.
                 let ahead = since > day - 60.0;
-                (if ahead { since - day } else { since }, is_whole(then))
+                if ahead { since - day } else { since }
             }
         };
-        Some(if coarse { seconds - 1.0 } else { seconds })
+        Some(if self.since.is_coarse() { seconds - 1.0 } else { seconds })
+    }
+}
+
+impl Since {
+    /// Whether it is told in whole seconds.
+    fn is_coarse(self) -> bool {
+        match self {
+            Self::Time(time) => is_whole(time),
+            Self::Both(both) => is_whole(both.time()),
+            Self::Date(_) | Self::Unreadable => false,
+        }
     }
 }
 

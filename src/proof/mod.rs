@@ -192,6 +192,17 @@ pub struct Readings {
     pub clocks: BTreeMap<NodeName, Clock>,
 }
 
+impl Readings {
+    /// How long ago `probe` was read when the last of all answers was there, which is when all are judged; none if it
+    /// was not.
+    pub fn age(&self, probe: &Probe) -> Option<Duration> {
+        let (reading, clock) = (self.by_probe.get(probe)?, self.clocks.get(&probe.node)?);
+        let last = self.clocks.values().map(|clock| clock.answered).max()?;
+        let on_node = clock.last.duration_since(reading.at);
+        (on_node + last.duration_since(clock.answered)).try_into().ok()
+    }
+}
+
 /// How a check stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verdict", rename_all = "kebab-case")]

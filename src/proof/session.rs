@@ -166,8 +166,7 @@ pub(super) fn judge_session(scene: &Scene<'_>, node: &NodeName, peer: &NodeName)
             age.as_secs_f64(),
             stable.as_secs()
         );
-        let complete = scene.readings.by_probe.get(&self::bird(node)).map(|reading| reading.at);
-        let again_in = complete.and_then(|complete| protocol.old_enough_in(stable, &bird, complete));
+        let again_in = scene.readings.age(&self::bird(node)).and_then(|ago| protocol.old_enough_in(stable, &bird, ago));
         return Err(Verdict::NotYet { why, again_in: again_in.or(Some(stable)) });
     }
     Ok(format!("Established, AS {asn}, stable {} s", stable.as_secs()))

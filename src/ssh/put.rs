@@ -14,7 +14,7 @@ use tar::EntryType;
 use super::error::SshError;
 use super::exec::Input;
 use super::remote::Remote;
-use crate::command::{Argv, Ended};
+use crate::command::{Argv, Ended, Output, quoted};
 use crate::lab::pin::Digest;
 
 /// A file to be put on a node. It will belong to root.
@@ -56,24 +56,32 @@ const BLOCK: u64 = 512;
 
 /// $1 is sha256sum's list; the rest are the files' paths while they wait in a folder beside their place. That folder
 /// is closed to others and goes away however this ends; each rename happens within one file system.
+///
+/// Words and options are those that busybox has, too, except for tar, which is the system's.
 const PLACE: &str = r#"set -eu
 umask 022
 list=$1
 shift
-trap '(for path in "$@"; do
-  if [ -d "${path%/*}" ]; then rm -rf -- "${path%/*}"; fi
-done)' EXIT
+clear() {
+  for path; do
+    if [ -d "${path%/*}" ]; then rm -rf -- "${path%/*}"; fi
+  done
+}
+trap 'clear "$@"' EXIT
 trap 'exit 1' HUP INT TERM
-tar -C / -xpmf - --numeric-owner
-printf '%s' "$list" | sha256sum --check --strict --quiet - >&2 || exit 65
-sync -- "$@"
-for path in "$@"; do
-  if [ -e "$path" ]; then
-    waiting=${path%/*}
-    find "$waiting" -mindepth 1 -maxdepth 1 -exec mv -f -t "${waiting%/*}/" -- {} +
-  fi
+/bin/tar -C / -xpmf - --numeric-owner
+said=$(printf '%s' "$list" | sha256sum -c - 2>&1) || { printf '%s\n' "$said" | grep -v ': OK$' >&2; exit 65; }
+sync -- "$@" 2>/dev/null || sync
+for path; do
+  waiting=${path%/*}
+  mv -f -- "$path" "${waiting%/*}/"
 done
+clear "$@"
+trap - EXIT HUP INT TERM
+echo calicolab-put
 "#;
+/// What [`PLACE`] says when all files are in their places: what follows belongs to what is run next.
+const PUT: &str = "calicolab-put\n";
 
 impl Remote {
     /// Put one file on the node and return its digest, which the node has found as well. The file appears whole, with
@@ -96,22 +104,46 @@ impl Remote {
         }
     }
 
+    /// The same, and then, once all files are in their places, the shell's text `script` with its `words` as root, by the
+    /// same command as the last of them: gives what that said and how it ended. There must be a file.
+    pub async fn put_and_run(
+        &self,
+        mut uploads: Vec<Upload>,
+        (script, words): (&str, &[&str]),
+        limit: Duration,
+    ) -> Result<Output, SshError> {
+        let last = uploads.split_off(uploads.len().saturating_sub(1) / BATCH * BATCH);
+        self.put_many(uploads, limit).await?;
+        let then = format!("set -- {}\n{script}", quoted(words));
+        self.sent(last, &then, limit).await.map(|(_, output)| output)
+    }
+
     async fn batch(&self, uploads: Vec<Upload>, limit: Duration) -> Result<Vec<Digest>, SshError> {
+        self.sent(uploads, "", limit).await.map(|(digests, _)| digests)
+    }
+
+    /// Put files by one command and let it do `then`, which is the output.
+    async fn sent(&self, uploads: Vec<Upload>, then: &str, limit: Duration) -> Result<(Vec<Digest>, Output), SshError> {
         let what = match uploads.as_slice() {
             [one] => format!("`{}`", one.path),
-            [first, rest @ ..] => format!("`{}` and {} more", first.path, rest.len()),
-            [] => return Ok(Vec::new()),
+            all => format!("`{}` and {} more", all[0].path, all.len() - 1),
         };
         let prepared = tokio::task::spawn_blocking(move || prepare(uploads));
         let batch = prepared.await.expect("hashing does not panic")?;
-        let argv = Argv::script(PLACE, std::iter::once(batch.list).chain(batch.waiting)).sudo();
+        let script = [PLACE, then].concat();
+        let argv = Argv::node_script(&script, std::iter::once(batch.list).chain(batch.waiting)).sudo();
         let called = format!("put {what}");
-        let output = self.command(&argv, called, Input::Stream(Box::new(batch.tar)), limit).await?;
-        match output.ended {
-            Ended::Exit(0) => Ok(batch.digests),
-            Ended::Exit(ALTERED) => Err(SshError::Altered { node: self.node().clone(), what, output }),
-            _ => Err(SshError::Put { node: self.node().clone(), what, output }),
+        let mut output = self.command(&argv, called, Input::Stream(Box::new(batch.tar)), limit).await?;
+        // A login shell may have said something before.
+        if let Some((_, after)) = output.stdout.split_once(PUT) {
+            output.stdout = after.to_owned();
+            return Ok((batch.digests, output));
         }
+        let node = self.node().clone();
+        Err(match output.ended {
+            Ended::Exit(ALTERED) => SshError::Altered { node, what, output },
+            _ => SshError::Put { node, what, output },
+        })
     }
 }
 

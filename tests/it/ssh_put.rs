@@ -4,7 +4,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
-use calicolab::command::Argv;
+use calicolab::command::{Argv, Ended};
 use calicolab::lab::pin::Digest;
 use calicolab::ssh::{Content, Remote, SshError, Upload};
 
@@ -94,6 +94,27 @@ async fn many_files_in_several_folders_arrive_together() {
     }
     assert_eq!(std::fs::read(target).expect("it is there"), std::fs::read(large).expect("it is there"));
     assert_eq!(names(&root.join("bin")), ["large"]);
+}
+
+#[tokio::test]
+async fn what_follows_files_runs_when_all_are_there_and_not_without_them() {
+    let sshd = Sshd::start();
+    let remote = connect(&sshd).await;
+    let folder = sshd.folder().join("files");
+    let uploads = |last: &str| -> Vec<Upload> {
+        let names = (0..100).map(|i| i.to_string()).chain([last.to_owned()]);
+        names.map(|name| upload(&folder.join(&name), 0o600, name.as_bytes())).collect()
+    };
+    let (ran, here) = (folder.join("it ran"), folder.to_str().expect("plain"));
+    let script = r#"cat "$1/0" "$1/last"; ls -A "$1" | wc -l; : >"$1/it ran"; echo why >&2; exit 7"#;
+    let output = remote.put_and_run(uploads("last"), (script, &[here]), LIMIT).await.expect("put");
+    assert_eq!(output.stdout.trim(), "0last101", "the first, the last, and how many");
+    assert_eq!((output.ended, output.stderr.as_str()), (Ended::Exit(7), "why\n"));
+    std::fs::remove_file(&ran).expect("it ran");
+    std::fs::create_dir(folder.join("taken")).expect("made");
+    let error = remote.put_and_run(uploads("taken"), (script, &[here]), LIMIT).await.expect_err("a folder");
+    assert!(matches!(error, SshError::Put { .. }), "{error:?}");
+    assert!(!ran.exists());
 }
 
 #[tokio::test]
@@ -188,7 +209,7 @@ async fn a_secret_is_in_no_argument_list() {
                 let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
                 let line = String::from_utf8_lossy(&line);
                 assert!(!line.contains("a-very-secret-word"), "{line}");
-                seen_script |= line.contains("sha256sum --check") && line.contains("/secret");
+                seen_script |= line.contains("sha256sum -c") && line.contains("/secret");
             }
         }
         seen_script

@@ -1,8 +1,10 @@
 //! Every state a session can be seen in, on recorded answers of BIRD 1.6 and 2 and on states written in their form.
 
+use jiff::Timestamp;
+
 use super::*;
 use crate::proof::samples::{Stage, node, reflected};
-use crate::proof::{Check, Readings};
+use crate::proof::{Check, Clock, Readings};
 
 const ESTABLISHED: [&str; 2] = [
     include_str!("../../node/samples/bird-1.6-established.txt"),
@@ -48,18 +50,27 @@ fn both_birds_pass_when_old_enough() {
 
 #[test]
 fn a_young_session_says_when_it_will_be_old_enough() {
-    let at = |seconds: &str| {
-        let text = answer(&[("198.18.7.12", "up", "Established", "")]).replace("14:25:20", seconds);
-        stage(&text).judge(&session(2))
+    let read = |now: &str, ago: i64| {
+        let text = answer(&[("198.18.7.12", "up", "Established", "")]).replace("14:25:20", now);
+        let mut stage = stage(&text);
+        // Its own node had all answers a second after this one, and the other node's came after the rest of the time.
+        let after = |seconds| Timestamp::from_second(seconds).expect("a moment");
+        for (index, answered) in [(1, 1), (2, ago)] {
+            let clock = Clock { asked: after(0), first: after(0), last: after(1), answered: after(answered) };
+            stage.readings.clocks.insert(node(index), clock);
+        }
+        stage.judge(&session(2))
     };
+    let at = |now: &str| read(now, 1);
     let again = |verdict| match verdict {
         Verdict::NotYet { again_in, .. } => again_in,
         other => panic!("{other:?}"),
     };
-    assert_eq!(again(at("14:25:02")), Some(Duration::from_secs(4)));
-    assert_eq!(again(at("14:25:00")), Some(Duration::from_secs(6)), "it may have come at the end of that second");
+    assert_eq!(again(at("14:25:02")), Some(Duration::from_secs(3)));
+    assert_eq!(again(at("14:25:00")), Some(Duration::from_secs(5)), "it may have come at the end of that second");
     assert_eq!(again(at("14:24:59")), Some(Duration::from_secs(6)), "printed a second ahead of the clock");
     assert!(at("14:25:06").passed());
+    assert_eq!(again(read("14:25:02", 3)), Some(Duration::from_secs(1)), "it ages while others are heard");
 }
 
 #[test]
