@@ -51,17 +51,19 @@ impl std::fmt::Debug for Content {
 const BATCH: usize = 100;
 /// The script's own status for bytes that are not those that were to be sent.
 const ALTERED: i32 = 65;
+/// From so many bytes on the system's own program sums them sooner than busybox, which need not be started.
+const LONG: u64 = 4 << 20;
 /// A tar archive is made of blocks of so many bytes.
 const BLOCK: u64 = 512;
 
-/// $1 is sha256sum's list; the rest are the files' paths while they wait in a folder beside their place. That folder
-/// is closed to others and goes away however this ends; each rename happens within one file system.
+/// $1 sums, $2 is the list of sums; the rest are the files' paths while they wait in a folder beside their place. That
+/// folder is closed to others and goes away however this ends; each rename happens within one file system.
 ///
 /// Words and options are those that busybox has, too, except for tar, which is the system's.
 const PLACE: &str = r#"set -eu
 umask 022
-list=$1
-shift
+sum=$1 list=$2
+shift 2
 clear() {
   for path; do
     if [ -d "${path%/*}" ]; then rm -rf -- "${path%/*}"; fi
@@ -70,7 +72,7 @@ clear() {
 trap 'clear "$@"' EXIT
 trap 'exit 1' HUP INT TERM
 /bin/tar -C / -xpmf - --numeric-owner
-said=$(printf '%s' "$list" | sha256sum -c - 2>&1) || { printf '%s\n' "$said" | grep -v ': OK$' >&2; exit 65; }
+said=$(printf '%s' "$list" | "$sum" -c - 2>&1) || { printf '%s\n' "$said" | grep -v ': OK$' >&2; exit 65; }
 sync -- "$@" 2>/dev/null || sync
 for path; do
   waiting=${path%/*}
@@ -122,7 +124,7 @@ impl Remote {
         self.sent(uploads, "", limit).await.map(|(digests, _)| digests)
     }
 
-    /// Put files by one command and let it do `then`, which is the output.
+    /// Put files by one command and let it do `then`; the output is what that said, and how it ended.
     async fn sent(&self, uploads: Vec<Upload>, then: &str, limit: Duration) -> Result<(Vec<Digest>, Output), SshError> {
         let what = match uploads.as_slice() {
             [one] => format!("`{}`", one.path),
@@ -131,8 +133,10 @@ impl Remote {
         let prepared = tokio::task::spawn_blocking(move || prepare(uploads));
         let batch = prepared.await.expect("hashing does not panic")?;
         let script = [PLACE, then].concat();
-        let argv = Argv::node_script(&script, std::iter::once(batch.list).chain(batch.waiting)).sudo();
-        let called = format!("put {what}");
+        let sum = if batch.bytes < LONG { "sha256sum" } else { "/usr/bin/sha256sum" };
+        let words = [sum.to_owned(), batch.list].into_iter().chain(batch.waiting);
+        let argv = Argv::node_script(&script, words).sudo();
+        let called = format!("put {what}{}", if then.is_empty() { "" } else { " and do what follows" });
         let mut output = self.command(&argv, called, Input::Stream(Box::new(batch.tar)), limit).await?;
         // A login shell may have said something before.
         if let Some((_, after)) = output.stdout.split_once(PUT) {
@@ -153,12 +157,15 @@ struct Batch {
     list: String,
     waiting: Vec<String>,
     digests: Vec<Digest>,
+    /// Of all files together.
+    bytes: u64,
 }
 
 /// Hash everything and lay it out as a tar stream, contents being read only as they are sent.
 fn prepare(uploads: Vec<Upload>) -> Result<Batch, SshError> {
     let nonce = OsRng.next_u64();
-    let mut batch = Batch { tar: Parts::default(), list: String::new(), waiting: Vec::new(), digests: Vec::new() };
+    let mut batch =
+        Batch { tar: Parts::default(), list: String::new(), waiting: Vec::new(), digests: Vec::new(), bytes: 0 };
     let mut made = HashSet::new();
     for upload in uploads {
         let (folder, name) = split(&upload.path)?;
@@ -178,6 +185,7 @@ fn prepare(uploads: Vec<Upload>) -> Result<Batch, SshError> {
         let _ = writeln!(batch.list, "{}  {waiting}", digest.hex());
         batch.waiting.push(waiting);
         batch.digests.push(digest);
+        batch.bytes += length;
     }
     batch.tar.add(io::repeat(0).take(2 * BLOCK));
     Ok(batch)

@@ -209,7 +209,7 @@ async fn a_secret_is_in_no_argument_list() {
                 let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
                 let line = String::from_utf8_lossy(&line);
                 assert!(!line.contains("a-very-secret-word"), "{line}");
-                seen_script |= line.contains("sha256sum -c") && line.contains("/secret");
+                seen_script |= line.contains("calicolab-put") && line.contains("/secret");
             }
         }
         seen_script
